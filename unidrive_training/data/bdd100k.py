@@ -1,0 +1,258 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The one dataset format on disk: BDD100K's official layout, read and written.
+
+::
+
+    ROOT/images/{100k,10k}/{train,val,test}/NAME.jpg
+    ROOT/labels/det_20/det_{train,val}.json          Scalabel frames; boxes in pixels
+    ROOT/labels/sem_seg/masks/{train,val}/NAME.png   uint8 train ids 0..18, 255 ignored
+    ROOT/labels/drivable/masks/{train,val}/NAME.png  uint8 0 direct, 1 alternative, 2 background
+
+An image may lack the label of any task: no frame of its name in the JSON, no mask file. A detection JSON
+of the newer form ``{frames, config}`` whose ``config.categories`` names fewer than the ten categories says
+that only those are annotated; the others are then *unknown* there, not absent.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from unidrive_perception.errors import UserError
+from unidrive_perception.labels import DETECTION
+
+# Names that the official toolkit maps onto the ten classes, and those it maps and ignores.
+_RENAMED = {
+    'bike': 'bicycle',
+    'motor': 'motorcycle',
+    'person': 'pedestrian',
+    'van': 'car',
+    'caravan': 'car',
+}
+_IGNORED = {'other person': 'pedestrian', 'other vehicle': 'car', 'trailer': 'truck'}
+_IMAGE_SETS = ('100k', '10k')
+_IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png')
+
+
+@dataclass
+class BoxLabels:
+    """The boxes of one image.
+
+    ``boxes`` (N, 4) float32 xyxy pixels, ``class_ids`` (N,) int64 detection ids, ``crowd`` (N,) bool (to be
+    neither learned nor counted against a detector), ``annotated`` (10,) bool: classes labelled in this image.
+    """
+
+    boxes: np.ndarray
+    class_ids: np.ndarray
+    crowd: np.ndarray
+    annotated: np.ndarray
+
+
+@dataclass
+class Record:
+    """One image of a split and where its labels are; ``None`` means this task is not labelled."""
+
+    name: str
+    image: Path
+    boxes: BoxLabels | None = None
+    semantic: Path | None = None
+    drivable: Path | None = None
+
+    def tasks(self) -> list[str]:
+        """Names of the tasks this image has labels for."""
+        labels = {'detection': self.boxes, 'semantic': self.semantic, 'drivable': self.drivable}
+        return [task for task, label in labels.items() if label is not None]
+
+
+def read_split(root: str | Path, split: str) -> list[Record]:
+    """All images of ``split`` below ``root``, sorted by name, with what labels they have.
+
+    Raises UserError when the folder holds no image of that split or a label file cannot be read.
+    """
+    root = Path(root)
+    images = _images(root, split)
+    if not images:
+        raise UserError(
+            f'{root}: no images in images/100k/{split} or images/10k/{split}; '
+            'give a BDD100K-layout folder (see `unidrive scenes` and `unidrive convert`)'
+        )
+    boxes = _read_boxes(root / 'labels' / 'det_20' / f'det_{split}.json')
+    records = []
+    for name, path in sorted(images.items()):
+        record = Record(name, path, boxes=boxes.get(name))
+        record.semantic = _existing(root / 'labels/sem_seg/masks' / split / f'{name}.png')
+        record.drivable = _existing(root / 'labels/drivable/masks' / split / f'{name}.png')
+        records.append(record)
+    return records
+
+
+def read_image(path: Path) -> np.ndarray:
+    """(H, W, 3) uint8 RGB; UserError naming the file when it is no readable image."""
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise UserError(f'{path}: cannot be read as an image; delete or replace the file')
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """(H, W) uint8 class ids; UserError when the file is missing, unreadable or not one-channel."""
+    mask = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if mask is None:
+        raise UserError(f'{path}: cannot be read as a label mask; delete or replace the file')
+    if mask.ndim != 2 or mask.dtype != np.uint8:
+        raise UserError(
+            f'{path}: a label mask must be a one-channel 8-bit PNG, got {mask.dtype} {mask.shape}; '
+            'masks/ holds class ids, colormaps/ holds colours'
+        )
+    return mask
+
+
+def _images(root: Path, split: str) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for image_set in reversed(_IMAGE_SETS):
+        folder = root / 'images' / image_set / split
+        if folder.is_dir():
+            found |= {p.stem: p for p in folder.iterdir() if p.suffix.lower() in _IMAGE_SUFFIXES}
+    return found
+
+
+def _existing(path: Path) -> Path | None:
+    return path if path.is_file() else None
+
+
+def _read_boxes(path: Path) -> dict[str, BoxLabels]:
+    if not path.is_file():
+        return {}
+    try:
+        document = json.loads(path.read_text())
+        frames, config = document, None
+        if isinstance(document, dict):
+            frames, config = document['frames'], document.get('config')
+        annotated = _annotated(config)
+        return {Path(f['name']).stem: _frame_boxes(f, annotated) for f in frames}
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f'{path}: not a BDD100K detection file ({error!r})') from error
+
+
+def _annotated(config: dict | None) -> np.ndarray:
+    names = [c['name'] for c in (config or {}).get('categories') or []] or DETECTION.names
+    return np.isin(DETECTION.names, [_RENAMED.get(name, name) for name in names])
+
+
+def _frame_boxes(frame: dict, annotated: np.ndarray) -> BoxLabels:
+    boxes, class_ids, crowd = [], [], []
+    for label in frame.get('labels') or []:
+        category = _RENAMED.get(label['category'], label['category'])
+        ignored = category in _IGNORED
+        category = _IGNORED.get(category, category)
+        if category not in DETECTION.names or not label.get('box2d'):
+            continue  # lanes and drivable polygons share the file in older releases
+        box, attributes = label['box2d'], label.get('attributes') or {}
+        boxes.append([box['x1'], box['y1'], box['x2'], box['y2']])
+        class_ids.append(DETECTION.names.index(category))
+        crowd.append(ignored or bool(attributes.get('crowd')) or bool(attributes.get('ignored')))
+    return BoxLabels(
+        np.asarray(boxes, np.float32).reshape(-1, 4),
+        np.asarray(class_ids, np.int64),
+        np.asarray(crowd, bool),
+        annotated.copy(),
+    )
+
+
+@dataclass
+class Bdd100kWriter:
+    """Writes one split of a BDD100K-layout folder; a context manager, or call :meth:`close`.
+
+    ``annotated``: names of the detection categories that are labelled at all, all ten by default.
+    """
+
+    root: str | Path
+    split: str
+    annotated: list[str] | None = None
+    jpeg_quality: int = 92
+    _frames: list[dict] = field(default_factory=list, repr=False)
+
+    def __post_init__(self) -> None:
+        self.root = Path(self.root)
+        self._json = self.root / 'labels' / 'det_20' / f'det_{self.split}.json'
+        if self._json.exists():
+            raise UserError(f'{self._json} exists; give an empty output folder')
+
+    def __enter__(self) -> Bdd100kWriter:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def add(
+        self,
+        name: str,
+        rgb: np.ndarray,
+        boxes: np.ndarray | None = None,
+        class_ids: np.ndarray | None = None,
+        semantic: np.ndarray | None = None,
+        drivable: np.ndarray | None = None,
+    ) -> None:
+        """Write one image, (H, W, 3) uint8 RGB, with the labels that are not ``None``.
+
+        ``boxes`` (N, 4) xyxy pixels with ``class_ids`` (N,); ``semantic`` and ``drivable`` (H, W) uint8.
+        """
+        path = self._path(self.root / 'images' / '100k', name, '.jpg')
+        _write(path, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), cv2.IMWRITE_JPEG_QUALITY, self.jpeg_quality)
+        for kind, mask in (('sem_seg', semantic), ('drivable', drivable)):
+            if mask is not None:
+                path = self._path(self.root / 'labels' / kind / 'masks', name, '.png')
+                _write(path, mask, cv2.IMWRITE_PNG_COMPRESSION, 3)
+        if boxes is not None:
+            self._frames.append(_scalabel_frame(name, boxes, class_ids))
+
+    def copy(self, name: str, image: Path, **labels: np.ndarray | None) -> None:
+        """Like :meth:`add`, but the image file is copied as it is (a JPEG is not encoded twice)."""
+        target = self._path(self.root / 'images' / '100k', name, image.suffix)
+        target.write_bytes(image.read_bytes())
+        for kind, key in (('sem_seg', 'semantic'), ('drivable', 'drivable')):
+            if labels.get(key) is not None:
+                path = self._path(self.root / 'labels' / kind / 'masks', name, '.png')
+                _write(path, labels[key], cv2.IMWRITE_PNG_COMPRESSION, 3)
+        if labels.get('boxes') is not None:
+            self._frames.append(_scalabel_frame(name, labels['boxes'], labels['class_ids']))
+
+    def close(self) -> None:
+        """Write the detection JSON (only when some image had box labels)."""
+        if not self._frames:
+            return
+        self._json.parent.mkdir(parents=True, exist_ok=True)
+        names = self.annotated or DETECTION.names
+        document = {'frames': self._frames, 'config': {'categories': [{'name': n} for n in names]}}
+        partial = self._json.with_suffix('.json.part')
+        partial.write_text(json.dumps(document))
+        partial.rename(self._json)
+        self._frames = []
+
+    def _path(self, base: Path, name: str, suffix: str) -> Path:
+        path = base / self.split / f'{name}{suffix}'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+def _write(path: Path, pixels: np.ndarray, option: int, value: int) -> None:
+    if not cv2.imwrite(str(path), pixels, [option, value]):
+        raise UserError(f'{path}: could not be written; is the disk full?')
+
+
+def _scalabel_frame(name: str, boxes: np.ndarray, class_ids: np.ndarray) -> dict:
+    labels = [
+        {
+            'id': str(i),
+            'category': DETECTION.names[int(class_id)],
+            'attributes': {},
+            'box2d': dict(zip(('x1', 'y1', 'x2', 'y2'), map(float, box), strict=True)),
+        }
+        for i, (box, class_id) in enumerate(zip(boxes, class_ids, strict=True))
+    ]
+    return {'name': f'{name}.jpg', 'attributes': {}, 'timestamp': 0, 'labels': labels}
