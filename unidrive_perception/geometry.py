@@ -1,0 +1,146 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The letterbox: how an image of any size becomes the network's input, and how results come back.
+
+The image is scaled by one factor, anchored at the top left, and padded at the right and bottom.
+Coordinates are continuous pixel-edge coordinates (the left edge of pixel ``i`` is ``i``, its centre
+``i + 0.5``), so a box covers the same part of the street in both frames. Rounding the scaled size to
+whole pixels makes the factor differ a little per axis; the mappings use the exact factor of each axis.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+
+from unidrive_perception.labels import UNKNOWN
+
+Size = tuple[int, int]
+"""(height, width) in pixels."""
+
+DEFAULT_FILL = 114
+"""Grey level of the padding."""
+
+
+@dataclass(frozen=True)
+class Letterbox:
+    """The mapping between an image and a network input, both given as (height, width) in pixels."""
+
+    image_size: Size
+    input_size: Size
+
+    def __post_init__(self) -> None:
+        if min(*self.image_size, *self.input_size) < 1:
+            raise ValueError(
+                f'sizes must be at least 1×1, got image {self.image_size}, input {self.input_size}'
+            )
+
+    @property
+    def scale(self) -> float:
+        """Input pixels per image pixel, before the content size is rounded."""
+        return min(
+            self.input_size[0] / self.image_size[0], self.input_size[1] / self.image_size[1]
+        )
+
+    @cached_property
+    def content_size(self) -> Size:
+        """(height, width) of the part of the input that shows the image."""
+        height, width = (
+            min(limit, max(1, round(side * self.scale)))
+            for side, limit in zip(self.image_size, self.input_size, strict=True)
+        )
+        return height, width
+
+    @cached_property
+    def _box_factors(self) -> np.ndarray:
+        """(4,) float32: input pixels per image pixel for x, y, x, y."""
+        y, x = (c / i for c, i in zip(self.content_size, self.image_size, strict=True))
+        return np.array([x, y, x, y], np.float32)
+
+    def apply_image(self, image: np.ndarray, fill: int = DEFAULT_FILL) -> np.ndarray:
+        """Image (H, W, C) uint8 → input (h, w, C) uint8, padding set to ``fill``."""
+        self._check_size(image, self.image_size)
+        canvas = np.full((*self.input_size, *image.shape[2:]), fill, np.uint8)
+        height, width = self.content_size
+        canvas[:height, :width] = _resize(image, self.content_size)
+        return canvas
+
+    def apply_mask(self, mask: np.ndarray, fill: int = UNKNOWN) -> np.ndarray:
+        """Class ids (H, W) uint8 → (h, w) uint8 by nearest neighbour, padding set to ``fill``."""
+        self._check_size(mask, self.image_size)
+        canvas = np.full(self.input_size, fill, np.uint8)
+        height, width = self.content_size
+        rows, columns = (
+            _nearest_indices(content, side / content, side)
+            for side, content in zip(self.image_size, self.content_size, strict=True)
+        )
+        canvas[:height, :width] = mask.take(rows, 0).take(columns, 1)
+        return canvas
+
+    def apply_boxes(self, boxes: np.ndarray) -> np.ndarray:
+        """Boxes (N, 4) xyxy in image pixels → (N, 4) float32 in input pixels."""
+        return np.asarray(boxes, np.float32).reshape(-1, 4) * self._box_factors
+
+    def invert_boxes(self, boxes: np.ndarray) -> np.ndarray:
+        """Boxes (N, 4) xyxy in input pixels → (N, 4) float32 in image pixels, clipped to the image."""
+        height, width = self.image_size
+        limits = np.array([width, height, width, height], np.float32)
+        inverted = np.asarray(boxes, np.float32).reshape(-1, 4) / self._box_factors
+        return np.clip(inverted, 0, limits)
+
+    def invert_mask(self, mask: np.ndarray) -> np.ndarray:
+        """Class ids (h / s, w / s) uint8 of the input → (H, W) of the image by nearest neighbour.
+
+        The stride ``s`` may be any number: the padding is cut off in proportion.
+        """
+        rows, columns = self._inverse_indices(mask.shape[0], mask.shape[1])
+        return mask.take(columns, 1, mode='clip').take(rows, 0, mode='clip')
+
+    def _inverse_indices(self, mask_height: int, mask_width: int) -> tuple[np.ndarray, np.ndarray]:
+        """Mask row of each image row, and mask column of each image column."""
+        key = (mask_height, mask_width)
+        if key not in self._index_cache:
+            rows, columns = (
+                _nearest_indices(side, content * cells / total / side, cells)
+                for side, content, cells, total in zip(
+                    self.image_size, self.content_size, key, self.input_size, strict=True
+                )
+            )
+            self._index_cache[key] = rows, columns
+        return self._index_cache[key]
+
+    @cached_property
+    def _index_cache(self) -> dict[Size, tuple[np.ndarray, np.ndarray]]:
+        return {}
+
+    @staticmethod
+    def _check_size(array: np.ndarray, size: Size) -> None:
+        if array.shape[:2] != tuple(size):
+            raise ValueError(f'expected an array of {size} (height, width), got {array.shape[:2]}')
+
+
+def _nearest_indices(count: int, step: float, limit: int) -> np.ndarray:
+    """For each of ``count`` target pixels the source pixel under its centre, ``step`` apart."""
+    centres = (np.arange(count) + 0.5) * step
+    return np.minimum(centres.astype(np.intp), limit - 1)
+
+
+def _resize(image: np.ndarray, size: Size) -> np.ndarray:
+    """Resize without aliasing, and fast.
+
+    A shrink by more than two first averages 2×2 blocks, which OpenCV does with vector instructions,
+    and interpolates the rest: on 1280×720 → 384×216 six times as fast as ``INTER_AREA`` alone and half
+    a grey level from it.
+    """
+    height, width = size
+    while all(s >= 2 * t and s % 2 == 0 for s, t in zip(image.shape, size, strict=False)):
+        half = (image.shape[1] // 2, image.shape[0] // 2)
+        image = cv2.resize(image, half, interpolation=cv2.INTER_AREA)
+    if image.shape[:2] == size:
+        return image
+    shrink = max(image.shape[0] / height, image.shape[1] / width)
+    method = cv2.INTER_AREA if shrink > 2 else cv2.INTER_LINEAR
+    return cv2.resize(image, (width, height), interpolation=method)
