@@ -3,9 +3,9 @@
 """The letterbox: how an image of any size becomes the network's input, and how results come back.
 
 The image is scaled by one factor, anchored at the top left, and padded at the right and bottom.
-Coordinates are continuous pixel-edge coordinates (the left edge of pixel ``i`` is ``i``, its centre
-``i + 0.5``), so a box covers the same part of the street in both frames. Rounding the scaled size to
-whole pixels makes the factor differ a little per axis; the mappings use the exact factor of each axis.
+Coordinates are continuous and count from pixel edges (the left edge of pixel ``i`` is ``i``, its
+centre ``i + 0.5``), so a box covers the same part of the street in both frames. Rounding the scaled
+size to whole pixels makes the factor differ a little per axis; the mappings use each axis' own.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DEFAULT_FILL = 114
 
 @dataclass(frozen=True)
 class Letterbox:
-    """The mapping between an image and a network input, both given as (height, width) in pixels."""
+    """The mapping between an image and a network input; sizes are (height, width) in pixels."""
 
     image_size: Size
     input_size: Size
@@ -41,9 +41,7 @@ class Letterbox:
     @property
     def scale(self) -> float:
         """Input pixels per image pixel, before the content size is rounded."""
-        return min(
-            self.input_size[0] / self.image_size[0], self.input_size[1] / self.image_size[1]
-        )
+        return min(i / s for i, s in zip(self.input_size, self.image_size, strict=True))
 
     @cached_property
     def content_size(self) -> Size:
@@ -85,7 +83,7 @@ class Letterbox:
         return np.asarray(boxes, np.float32).reshape(-1, 4) * self._box_factors
 
     def invert_boxes(self, boxes: np.ndarray) -> np.ndarray:
-        """Boxes (N, 4) xyxy in input pixels → (N, 4) float32 in image pixels, clipped to the image."""
+        """Boxes (N, 4) xyxy in input pixels → (N, 4) float32 image pixels, clipped to the image."""
         height, width = self.image_size
         limits = np.array([width, height, width, height], np.float32)
         inverted = np.asarray(boxes, np.float32).reshape(-1, 4) / self._box_factors
@@ -131,9 +129,9 @@ def _nearest_indices(count: int, step: float, limit: int) -> np.ndarray:
 def _resize(image: np.ndarray, size: Size) -> np.ndarray:
     """Resize without aliasing, and fast.
 
-    A shrink by more than two first averages 2×2 blocks, which OpenCV does with vector instructions,
-    and interpolates the rest: on 1280×720 → 384×216 six times as fast as ``INTER_AREA`` alone and half
-    a grey level from it.
+    A shrink by more than two first averages 2×2 blocks, which OpenCV does with vector
+    instructions, and interpolates the rest: on 1280×720 → 384×216 six times as fast as
+    ``INTER_AREA`` alone, and half a grey level from it.
     """
     height, width = size
     while all(s >= 2 * t and s % 2 == 0 for s, t in zip(image.shape, size, strict=False)):
