@@ -4,8 +4,8 @@
 
 The image is scaled by one factor, anchored at the top left, and padded at the right and bottom.
 Coordinates are continuous and count from pixel edges (the left edge of pixel ``i`` is ``i``, its
-centre ``i + 0.5``), so a box covers the same part of the street in both frames. Rounding the scaled
-size to whole pixels makes the factor differ a little per axis; the mappings use each axis' own.
+centre ``i + 0.5``), so a box covers the same part of the street in both frames. Rounding the
+scaled size to whole pixels makes the factor differ a little per axis; each axis uses its own.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Letterbox:
         return np.asarray(boxes, np.float32).reshape(-1, 4) * self._box_factors
 
     def invert_boxes(self, boxes: np.ndarray) -> np.ndarray:
-        """Boxes (N, 4) xyxy in input pixels → (N, 4) float32 image pixels, clipped to the image."""
+        """Boxes (N, 4) xyxy in input pixels → (N, 4) float32 in image pixels, clipped to it."""
         height, width = self.image_size
         limits = np.array([width, height, width, height], np.float32)
         inverted = np.asarray(boxes, np.float32).reshape(-1, 4) / self._box_factors
