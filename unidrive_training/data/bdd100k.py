@@ -192,35 +192,30 @@ class Bdd100kWriter:
     def add(
         self,
         name: str,
-        rgb: np.ndarray,
+        image: np.ndarray | Path,
         boxes: np.ndarray | None = None,
         class_ids: np.ndarray | None = None,
         semantic: np.ndarray | None = None,
         drivable: np.ndarray | None = None,
     ) -> None:
-        """Write one image, (H, W, 3) uint8 RGB, with the labels that are not ``None``.
+        """Write one image with the labels that are not ``None``.
 
+        ``image`` (H, W, 3) uint8 RGB, or the path of a file to copy as it is (a JPEG is not encoded twice);
         ``boxes`` (N, 4) xyxy pixels with ``class_ids`` (N,); ``semantic`` and ``drivable`` (H, W) uint8.
         """
-        path = self._path(self.root / 'images' / '100k', name, '.jpg')
-        _write(path, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), cv2.IMWRITE_JPEG_QUALITY, self.jpeg_quality)
+        images = self.root / 'images' / '100k'
+        if isinstance(image, Path):
+            self._path(images, name, image.suffix).write_bytes(image.read_bytes())
+        else:
+            bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+            quality = [cv2.IMWRITE_JPEG_QUALITY, self.jpeg_quality]
+            _write(self._path(images, name, '.jpg'), bgr, quality)
         for kind, mask in (('sem_seg', semantic), ('drivable', drivable)):
             if mask is not None:
                 path = self._path(self.root / 'labels' / kind / 'masks', name, '.png')
-                _write(path, mask, cv2.IMWRITE_PNG_COMPRESSION, 3)
+                _write(path, mask, [cv2.IMWRITE_PNG_COMPRESSION, 3])
         if boxes is not None:
             self._frames.append(_scalabel_frame(name, boxes, class_ids))
-
-    def copy(self, name: str, image: Path, **labels: np.ndarray | None) -> None:
-        """Like :meth:`add`, but the image file is copied as it is (a JPEG is not encoded twice)."""
-        target = self._path(self.root / 'images' / '100k', name, image.suffix)
-        target.write_bytes(image.read_bytes())
-        for kind, key in (('sem_seg', 'semantic'), ('drivable', 'drivable')):
-            if labels.get(key) is not None:
-                path = self._path(self.root / 'labels' / kind / 'masks', name, '.png')
-                _write(path, labels[key], cv2.IMWRITE_PNG_COMPRESSION, 3)
-        if labels.get('boxes') is not None:
-            self._frames.append(_scalabel_frame(name, labels['boxes'], labels['class_ids']))
 
     def close(self) -> None:
         """Write the detection JSON (only when some image had box labels)."""
@@ -240,8 +235,8 @@ class Bdd100kWriter:
         return path
 
 
-def _write(path: Path, pixels: np.ndarray, option: int, value: int) -> None:
-    if not cv2.imwrite(str(path), pixels, [option, value]):
+def _write(path: Path, pixels: np.ndarray, options: list[int]) -> None:
+    if not cv2.imwrite(str(path), pixels, options):
         raise UserError(f'{path}: could not be written; is the disk full?')
 
 

@@ -1,0 +1,71 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""CamVid (the 11-class SegNet edition, 480×360) into the BDD100K layout.
+
+Semantic ids map one to one except that CamVid's *bicyclist* mixes rider and bicycle (→ bicycle), its *car*
+includes trucks and buses and its *sign* includes traffic lights. Road stands for drivable (there is no
+direct/alternative split). Boxes of cars, pedestrians and bicycles are *derived*: the bounding box of each
+connected component of the mask. Components that fill little of their box are several objects or a broken
+one, so they are left out, and an image that has one gets no boxes at all rather than wrong ones.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from unidrive_perception.errors import UserError
+from unidrive_perception.labels import DETECTION, UNKNOWN
+from unidrive_training.data.bdd100k import Bdd100kWriter, read_mask
+
+# CamVid id → Cityscapes train id: sky building pole road pavement tree sign fence car pedestrian bicyclist
+_SEMANTIC = np.full(256, UNKNOWN, np.uint8)
+_SEMANTIC[:11] = [10, 2, 5, 0, 1, 8, 7, 4, 13, 11, 18]
+_ROAD, _IGNORE = 3, 11
+_BOX_CLASSES = {8: 'car', 9: 'pedestrian', 10: 'bicycle'}
+_MIN_SIDE, _MIN_AREA, _MIN_FILL = 6, 60, 0.4
+
+
+def convert(source: Path, out: Path, split: str) -> int:
+    """Write the images of ``source/{images,labels}/split``; returns how many."""
+    labels = sorted((source / 'labels' / split).glob('*.png'))
+    if not labels:
+        raise UserError(f'{source}/labels/{split} holds no PNG; give the folder with images/ and labels/')
+    with Bdd100kWriter(out, split, annotated=list(_BOX_CLASSES.values())) as writer:
+        for path in labels:
+            mask = read_mask(path)
+            image = source / 'images' / split / f'{path.stem}.jpg'
+            boxes, class_ids = derive_boxes(mask)
+            writer.add(
+                path.stem,
+                image,
+                boxes=boxes,
+                class_ids=class_ids,
+                semantic=_SEMANTIC[mask],
+                drivable=drivable_from_road(mask),
+            )
+    return len(labels)
+
+
+def drivable_from_road(mask: np.ndarray) -> np.ndarray:
+    """(H, W) CamVid ids → drivable ids: road is direct (0), the rest background (2)."""
+    drivable = np.where(mask == _ROAD, 0, 2).astype(np.uint8)
+    drivable[mask >= _IGNORE] = UNKNOWN
+    return drivable
+
+
+def derive_boxes(mask: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Boxes (N, 4) xyxy and ids (N,) of the connected components; ``None`` where they would mislead."""
+    boxes, class_ids = [], []
+    for camvid_id, name in _BOX_CLASSES.items():
+        _, _, stats, _ = cv2.connectedComponentsWithStats((mask == camvid_id).astype(np.uint8))
+        for x, y, width, height, area in stats[1:]:
+            if min(width, height) < _MIN_SIDE or area < _MIN_AREA:
+                continue
+            if area < _MIN_FILL * width * height:
+                return None, None
+            boxes.append([x, y, x + width, y + height])
+            class_ids.append(DETECTION.names.index(name))
+    return np.asarray(boxes, np.float32).reshape(-1, 4), np.asarray(class_ids, np.int64)

@@ -1,0 +1,42 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""``unidrive convert``: a public dataset into the BDD100K layout."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from unidrive_perception.errors import UserError
+from unidrive_training.data.convert import camvid, idd_lite, kitti
+
+_DATASETS = {
+    'camvid': (camvid.convert, ('train', 'val')),
+    'idd_lite': (idd_lite.convert, ('train', 'val', 'test')),
+    'kitti': (kitti.convert, ('train', 'val')),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument('dataset', choices=_DATASETS, help='which dataset SOURCE holds')
+    parser.add_argument('source', type=Path, help='the dataset as it was downloaded')
+    parser.add_argument('out', type=Path, help='new BDD100K-layout folder')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Convert every split that SOURCE has."""
+    if not args.source.is_dir():
+        raise UserError(f'{args.source}: no such folder')
+    if args.out.exists() and any(args.out.iterdir()):
+        raise UserError(f'{args.out} is not empty; give a new folder')
+    convert, splits = _DATASETS[args.dataset]
+    for split in splits:
+        try:
+            count = convert(args.source, args.out, split)
+        except UserError:
+            if split != 'test':  # not every copy brings the unlabelled test images
+                raise
+            continue
+        print(f'{args.dataset} {split}: {count} images → {args.out}')
+    return 0
