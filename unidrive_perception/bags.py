@@ -1,0 +1,368 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Bags without ROS: one reader for rosbag2 (sqlite3, mcap) and rosbag1, and a rosbag2 writer.
+
+What the reader yields is ROS 2 everywhere: messages of a rosbag1 are converted to CDR as they are
+read, so nobody else has to know where a message came from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from rosbags import rosbag1, rosbag2
+from rosbags.convert.converter import is_same_wireformat, migrate_bytes
+from rosbags.interfaces import Connection, MessageDefinitionFormat, Qos
+from rosbags.typesys import (
+    Stores,
+    TypesysError,
+    get_types_from_idl,
+    get_types_from_msg,
+    get_typestore,
+)
+from rosbags.typesys.store import Typestore
+
+from unidrive_perception.errors import UserError
+from unidrive_perception.message_types import default_typestore
+
+STORAGES = {'mcap': rosbag2.StoragePlugin.MCAP, 'sqlite3': rosbag2.StoragePlugin.SQLITE3}
+BAG_SUFFIXES = ('.mcap', '.db3', '.bag')
+
+
+class BagError(UserError):
+    """A bag cannot be read or written; the message says which and why."""
+
+
+class BagMessage(NamedTuple):
+    """One message: ``data`` is its CDR serialisation, ``stamp_ns`` the time of its recording."""
+
+    topic: str
+    msgtype: str
+    stamp_ns: int
+    data: bytes | memoryview
+
+
+@dataclass(frozen=True)
+class BagTopic:
+    """A topic of a bag: its type, how many messages it has, and the QoS its publishers offered."""
+
+    name: str
+    msgtype: str
+    count: int
+    qos: tuple[Qos, ...] = ()
+
+
+def is_bag(path: str | Path) -> bool:
+    """Say whether ``path`` looks like a bag: a bag file, or a folder with a bag's files in it."""
+    path = Path(path)
+    if path.is_dir():
+        return (path / 'metadata.yaml').exists() or bool(_storage_files(path))
+    return path.suffix in BAG_SUFFIXES
+
+
+def open_bag(path: str | Path) -> BagReader:
+    """Open a rosbag2 (folder, ``.mcap`` or ``.db3`` file) or a rosbag1 (``.bag``) for reading.
+
+    Raises BagError where ``path`` is missing, is no bag, or cannot be opened.
+    """
+    return BagReader(Path(path))
+
+
+class BagReader:
+    """The messages of a bag in the order in which they were recorded. Use :func:`open_bag`.
+
+    A bag that turns out damaged while it is read ends there: ``damage`` is then the sentence to
+    show, and None as long as all is well.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.damage: str | None = None
+        self._reader = _open_reader(path)
+        self._is_rosbag1 = isinstance(self._reader, rosbag1.Reader)
+        self._types = _BagTypes(self._reader.connections, self._is_rosbag1)
+        self.topics = _topics(self._reader.connections)
+
+    def __enter__(self) -> BagReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def message_count(self) -> int:
+        """Number of messages of all topics, as the bag's index says."""
+        return self._reader.message_count
+
+    @property
+    def start_ns(self) -> int:
+        """When the first message was recorded; 0 for an empty bag."""
+        return self._reader.start_time if self.message_count else 0
+
+    @property
+    def end_ns(self) -> int:
+        """When the last message was recorded; 0 for an empty bag."""
+        return self._reader.end_time - 1 if self.message_count else 0
+
+    def messages(
+        self, topics: Collection[str] | None = None, start_ns: int | None = None
+    ) -> Iterator[BagMessage]:
+        """Yield the messages of ``topics`` (None: all) that were recorded from ``start_ns`` on.
+
+        Messages of a rosbag1 whose type ROS 2 cannot have are left out.
+        """
+        connections = [
+            conn
+            for conn in self._reader.connections
+            if (topics is None or conn.topic in topics)
+            and self._types.is_convertible(conn.msgtype)
+        ]
+        if not connections:
+            return
+        count = 0
+        try:
+            for conn, stamp_ns, data in self._reader.messages(connections, start=start_ns):
+                if self._is_rosbag1:
+                    data = self._types.to_cdr(data, conn.msgtype)
+                yield BagMessage(conn.topic, conn.msgtype, stamp_ns, data)
+                count += 1
+        except Exception as error:  # whatever the libraries make of damaged bytes
+            self.damage = (
+                f'{self.path} is damaged: {count} messages were read, the rest is lost ({error})'
+            )
+
+    def deserialize(self, message: BagMessage) -> object:
+        """Return the message as an object with the fields of its type (arrays are NumPy views).
+
+        Raises BagError where its bytes do not fit its type or the type is unknown.
+        """
+        try:
+            return self._types.store(message.msgtype).deserialize_cdr(
+                memoryview(message.data), message.msgtype
+            )
+        except Exception as error:  # whatever the library makes of damaged bytes
+            raise BagError(
+                f'{self.path}: the message on {message.topic} recorded at {message.stamp_ns} ns '
+                f'is not a readable {message.msgtype} ({error})'
+            ) from error
+
+    def close(self) -> None:
+        """Close the files."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+
+def _open_reader(path: Path) -> rosbag1.Reader | rosbag2.Reader:
+    if not path.exists():
+        raise BagError(f'there is no bag {path}')
+    if not is_bag(path):
+        raise BagError(
+            f'{path} is no bag: expected a rosbag2 folder or a .mcap, .db3 or .bag file'
+        )
+    if path.is_dir() and not (path / 'metadata.yaml').exists():
+        path = _only_storage_file(path)
+    reader = rosbag1.Reader(path) if path.suffix == '.bag' else rosbag2.Reader(path)
+    try:
+        reader.open()
+    except Exception as error:  # whatever the library makes of damaged bytes
+        raise BagError(f'the bag {path} cannot be opened: {error}') from error
+    return reader
+
+
+def _storage_files(folder: Path) -> list[Path]:
+    return [file for file in sorted(folder.iterdir()) if file.suffix in ('.mcap', '.db3')]
+
+
+def _only_storage_file(folder: Path) -> Path:
+    """Return the one storage file of a bag whose recorder was killed before it had finished."""
+    files = _storage_files(folder)
+    if len(files) > 1:
+        raise BagError(
+            f'the bag {folder} has no metadata.yaml and several storage files: write it with '
+            f'`ros2 bag reindex {folder}`, or give one of the files'
+        )
+    return files[0]
+
+
+def _topics(connections: Collection[Connection]) -> dict[str, BagTopic]:
+    """Join the connections (one per publisher in a rosbag1) of each topic."""
+    topics: dict[str, BagTopic] = {}
+    for conn in connections:
+        before = topics.get(conn.topic)
+        topics[conn.topic] = BagTopic(
+            conn.topic,
+            conn.msgtype,
+            conn.msgcount + (before.count if before else 0),
+            tuple(getattr(conn.ext, 'offered_qos_profiles', ())),
+        )
+    return topics
+
+
+class _BagTypes:
+    """The message types of one bag: as its own definitions say, else as we know them."""
+
+    def __init__(self, connections: Collection[Connection], is_rosbag1: bool) -> None:
+        self._base = default_typestore()
+        self._connections = {conn.msgtype: conn for conn in connections}
+        self._is_rosbag1 = is_rosbag1
+        self._stores: dict[str, Typestore] = {}
+        self._converters: dict[str, Callable[[bytes], memoryview] | None] = {}
+
+    def store(self, msgtype: str) -> Typestore:
+        """Return a store that knows ``msgtype`` the way the bag does."""
+        if self._is_rosbag1:
+            return self._base
+        if msgtype not in self._stores:
+            own = self._own_store(msgtype)
+            known = msgtype in self._base.fielddefs
+            same = own and known and is_same_wireformat(own, self._base, msgtype, msgtype)
+            self._stores[msgtype] = self._base if same or own is None else own
+        return self._stores[msgtype]
+
+    def is_convertible(self, msgtype: str) -> bool:
+        """Say whether messages of this type can be given as ROS 2 messages."""
+        return not self._is_rosbag1 or self._converter(msgtype) is not None
+
+    def to_cdr(self, data: bytes, msgtype: str) -> memoryview:
+        """Convert one message of a rosbag1."""
+        converter = self._converter(msgtype)
+        assert converter is not None, msgtype
+        return converter(data)
+
+    def _own_store(self, msgtype: str) -> Typestore | None:
+        """Return a store of the definitions that stand in the bag, None where there are none."""
+        definition = self._connections[msgtype].msgdef
+        store = get_typestore(Stores.EMPTY)
+        try:
+            if definition.format == MessageDefinitionFormat.MSG and definition.data:
+                types = get_types_from_msg(definition.data, msgtype)
+            elif definition.format == MessageDefinitionFormat.IDL:
+                types = _types_from_idl(definition.data)
+            else:
+                return None
+            store.register({n: fields for n, fields in types.items() if n not in store.fielddefs})
+        except TypesysError:  # a definition nobody can read: the type may be one that we know
+            return None
+        return store if msgtype in store.fielddefs else None
+
+    def _converter(self, msgtype: str) -> Callable[[bytes], memoryview] | None:
+        if msgtype not in self._converters:
+            self._converters[msgtype] = self._make_converter(msgtype)
+        return self._converters[msgtype]
+
+    def _make_converter(self, msgtype: str) -> Callable[[bytes], memoryview] | None:
+        """Return what turns a rosbag1 message into CDR, None where that cannot be."""
+        source, target = self._own_store(msgtype), self._base
+        if source is None or msgtype not in target.fielddefs:
+            return None
+        if is_same_wireformat(source, target, msgtype, msgtype):
+            return lambda data: target.ros1_to_cdr(data, msgtype)
+        cache: dict[str, object] = {}
+        return lambda data: migrate_bytes(
+            source, target, msgtype, msgtype, cache, data, src_is2=False, dst_is2=True
+        )
+
+
+def _types_from_idl(text: str) -> dict:
+    """Parse the IDL definitions of a bag, which stand one after the other, lines between them."""
+    separator = '=' * 80 + '\n'
+    parts = [part.split('\n', 1)[1] for part in text.split(separator) if part.startswith('IDL: ')]
+    types: dict = {}
+    for part in parts or [text]:
+        types.update(get_types_from_idl(part))
+    return types
+
+
+class BagWriter:
+    """Writes a rosbag2 folder; a context manager.
+
+    Everything goes to a temporary folder beside ``path``, which takes its name at ``close()``: no
+    half-written bag is ever found there, and after an error nothing remains.
+    """
+
+    def __init__(self, path: str | Path, storage: str = 'mcap') -> None:
+        """Start a bag at ``path``, stored as 'mcap' or 'sqlite3'; BagError where it cannot."""
+        self.path = Path(path)
+        self.counts: dict[str, int] = {}
+        self.typestore = default_typestore()
+        self._connections: dict[str, Connection] = {}
+        if storage not in STORAGES:
+            raise BagError(f'unknown bag storage {storage!r}: it is one of {", ".join(STORAGES)}')
+        if self.path.exists():
+            raise BagError(f'{self.path} exists already: remove it or choose another name')
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            folder = tempfile.mkdtemp(prefix=f'.{self.path.name}.', dir=self.path.parent)
+        except OSError as error:
+            raise BagError(f'the bag {self.path} cannot be written: {error.strerror}') from error
+        self._folder = Path(folder)
+        self._writer = rosbag2.Writer(
+            self._folder / self.path.name, version=8, storage_plugin=STORAGES[storage]
+        )
+        self._writer.open()
+
+    def __enter__(self) -> BagWriter:
+        return self
+
+    def __exit__(self, error_type: type | None, *_: object) -> None:
+        if error_type is None:
+            self.close()
+        else:
+            self.abort()
+
+    def add_topic(
+        self, topic: str, msgtype: str, qos: Collection[Qos] = (), store: Typestore | None = None
+    ) -> None:
+        """Declare ``topic``; ``store`` knows ``msgtype`` where the default store does not.
+
+        Only needed for a QoS, a type of another package, or a topic that may stay empty.
+        """
+        store = store or self.typestore
+        if msgtype not in store.fielddefs:
+            raise BagError(
+                f'{topic}: the definition of {msgtype} is not known, so it cannot be written'
+            )
+        self._connections[topic] = self._writer.add_connection(
+            topic, msgtype, typestore=store, offered_qos_profiles=tuple(qos)
+        )
+        self.counts[topic] = 0
+
+    def write(self, topic: str, message: object, stamp_ns: int) -> None:
+        """Append a message made with ``typestore`` (see ``messages.BagFactory``)."""
+        msgtype = message.__msgtype__
+        self.write_raw(topic, msgtype, self.typestore.serialize_cdr(message, msgtype), stamp_ns)
+
+    def write_raw(self, topic: str, msgtype: str, data: bytes | memoryview, stamp_ns: int) -> None:
+        """Append a message that is CDR bytes already."""
+        if topic not in self._connections:
+            self.add_topic(topic, msgtype)
+        try:
+            self._writer.write(self._connections[topic], stamp_ns, data)
+        except (OSError, sqlite3.Error) as error:
+            raise BagError(f'the bag {self.path} cannot be written: {error}') from error
+        self.counts[topic] += 1
+
+    def close(self) -> None:
+        """Finish the bag and give it its name."""
+        try:
+            self._writer.close()
+            os.rename(self._folder / self.path.name, self.path)
+        except (OSError, sqlite3.Error) as error:
+            self.abort()
+            raise BagError(f'the bag {self.path} cannot be written: {error}') from error
+        self._folder.rmdir()
+
+    def abort(self) -> None:
+        """Give up: remove what was written."""
+        with contextlib.suppress(Exception):  # we are leaving because of another error
+            self._writer.abort()
+        shutil.rmtree(self._folder, ignore_errors=True)
