@@ -89,29 +89,30 @@ class Letterbox:
         inverted = np.asarray(boxes, np.float32).reshape(-1, 4) / self._box_factors
         return np.clip(inverted, 0, limits)
 
-    def invert_mask(self, mask: np.ndarray) -> np.ndarray:
-        """Class ids (h / s, w / s) uint8 of the input → (H, W) of the image by nearest neighbour.
+    def invert_mask(self, mask: np.ndarray, size: Size | None = None) -> np.ndarray:
+        """Class ids (h / s, w / s) uint8 of the input → the image, by nearest neighbour.
 
-        The stride ``s`` may be any number: the padding is cut off in proportion.
+        The stride ``s`` may be any number: the padding is cut off in proportion. The result covers
+        the whole image with ``size`` (height, width) pixels, the image's own size by default.
         """
-        rows, columns = self._inverse_indices(mask.shape[0], mask.shape[1])
+        rows, columns = self._inverse_indices(mask.shape, size or self.image_size)
         return mask.take(columns, 1, mode='clip').take(rows, 0, mode='clip')
 
-    def _inverse_indices(self, mask_height: int, mask_width: int) -> tuple[np.ndarray, np.ndarray]:
-        """Mask row of each image row, and mask column of each image column."""
-        key = (mask_height, mask_width)
-        if key not in self._index_cache:
+    def _inverse_indices(self, cells: Size, size: Size) -> tuple[np.ndarray, np.ndarray]:
+        """Mask row of each result row, and mask column of each result column."""
+        key = (cells, size)
+        if key not in self._indices:
             rows, columns = (
-                _nearest_indices(side, content * cells / total / side, cells)
-                for side, content, cells, total in zip(
-                    self.image_size, self.content_size, key, self.input_size, strict=True
+                _nearest_indices(count, content * of / total / count, of)
+                for count, content, of, total in zip(
+                    size, self.content_size, cells, self.input_size, strict=True
                 )
             )
-            self._index_cache[key] = rows, columns
-        return self._index_cache[key]
+            self._indices[key] = rows, columns
+        return self._indices[key]
 
     @cached_property
-    def _index_cache(self) -> dict[Size, tuple[np.ndarray, np.ndarray]]:
+    def _indices(self) -> dict[tuple[Size, Size], tuple[np.ndarray, np.ndarray]]:
         return {}
 
     @staticmethod
