@@ -1,0 +1,317 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Arrays to messages and back, the same for a live node and for a bag.
+
+Every builder takes ``make``, a factory: :class:`RosFactory` makes the messages of a ROS
+environment, :class:`BagFactory` those of a bag's type store, without ROS. A header is passed on as it
+is, the same object, so stamp and frame_id of a result are those of its image.
+"""
+
+from __future__ import annotations
+
+import array
+import importlib
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from unidrive_perception.errors import UserError
+from unidrive_perception.labels import ClassInfo, LabelTable
+
+if TYPE_CHECKING:
+    from rosbags.typesys.store import Typestore
+
+    from unidrive_perception.predictor import Prediction, StageTimes
+
+Message = Any  # rosidl and rosbags have no common base class
+OWN = 'unidrive_msgs/msg/'
+TASKS = {'semantic': 1, 'drivable': 2}
+"""Task name -> the constant in SegmentationMask.msg."""
+
+
+class MessagesMissingError(UserError):
+    """The messages of this package are not there; the sentence says how to build them."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            'unidrive_msgs is not built or not sourced: run `colcon build --base-paths . '
+            'unidrive_msgs` in the UniDrive folder, then `source install/setup.bash`'
+        )
+
+
+class RosFactory:
+    """Makes messages of the sourced ROS environment; MessagesMissingError where it lacks ours."""
+
+    def __init__(self) -> None:
+        try:
+            own = importlib.import_module('unidrive_msgs.msg')
+        except ImportError:
+            own = None
+        # In the source folder the import succeeds as an empty namespace package, so ask for a type.
+        if not hasattr(own, 'DetectionArray'):
+            raise MessagesMissingError
+        self._types: dict[str, type] = {}
+
+    def __call__(self, msgtype: str, **fields: Any) -> Message:
+        """Make one message of type 'package/msg/Name'."""
+        if msgtype not in self._types:
+            package, _, name = msgtype.split('/')
+            self._types[msgtype] = getattr(importlib.import_module(f'{package}.msg'), name)
+        return self._types[msgtype](**fields)
+
+    @staticmethod
+    def uint8_array(values: np.ndarray) -> array.array:
+        """Return the values as the one container that rosidl takes without looking at each byte."""
+        data = array.array('B')
+        data.frombytes(_flat_bytes(values))
+        return data
+
+
+class BagFactory:
+    """Makes messages of a type store (``BagWriter.typestore``), without ROS."""
+
+    def __init__(self, typestore: Typestore) -> None:
+        if OWN + 'DetectionArray' not in typestore.types:
+            raise MessagesMissingError
+        self._types = typestore.types
+
+    def __call__(self, msgtype: str, **fields: Any) -> Message:
+        """Make one message of type 'package/msg/Name'; every field must be given."""
+        return self._types[msgtype](**fields)
+
+    @staticmethod
+    def uint8_array(values: np.ndarray) -> np.ndarray:
+        """Return the values as a flat array, a view where that is possible."""
+        return np.frombuffer(_flat_bytes(values), np.uint8)
+
+
+MessageFactory = RosFactory | BagFactory
+
+
+class PredictionMessages(NamedTuple):
+    """The messages of one frame; ``result`` holds the other three."""
+
+    detections: Message
+    semantic_mask: Message
+    drivable_mask: Message
+    result: Message
+
+
+def make_header(make: MessageFactory, stamp_ns: int, frame_id: str) -> Message:
+    """Make a std_msgs/Header for an image that had none (a video file, an image folder)."""
+    sec, nanosec = divmod(stamp_ns, 1_000_000_000)
+    stamp = make('builtin_interfaces/msg/Time', sec=sec, nanosec=nanosec)
+    return make('std_msgs/msg/Header', stamp=stamp, frame_id=frame_id)
+
+
+def prediction_messages(
+    make: MessageFactory, header: Message, prediction: Prediction, labels: Mapping[str, LabelTable]
+) -> PredictionMessages:
+    """Make all messages of one frame; each mask is converted once and used in two."""
+    size = prediction.image_size
+    detections = detections_message(make, header, prediction, labels)
+    semantic = mask_message(make, header, prediction.semantic, 'semantic', size)
+    drivable = mask_message(make, header, prediction.drivable, 'drivable', size)
+    result = result_message(make, header, detections, semantic, drivable)
+    return PredictionMessages(detections, semantic, drivable, result)
+
+
+def detections_message(
+    make: MessageFactory, header: Message, prediction: Prediction, labels: Mapping[str, LabelTable]
+) -> Message:
+    """Make a DetectionArray of ``prediction.boxes`` (N, 4), ``scores`` and ``class_ids`` (N,).
+
+    ``prediction.image_size`` is (height, width); ``labels['detection']`` gives the class names.
+    """
+    names = labels['detection'].names if 'detection' in labels else []
+    rows = zip(
+        prediction.class_ids.tolist(),
+        prediction.scores.tolist(),
+        prediction.boxes.tolist(),
+        strict=True,
+    )
+    detections = []
+    for class_id, score, (x_min, y_min, x_max, y_max) in rows:
+        box = make(OWN + 'BoundingBox', x_min=x_min, y_min=y_min, x_max=x_max, y_max=y_max)
+        detections.append(
+            make(
+                OWN + 'Detection',
+                class_id=class_id,
+                class_name=names[class_id],
+                score=score,
+                box=box,
+            )
+        )
+    height, width = prediction.image_size
+    return make(
+        OWN + 'DetectionArray',
+        header=header,
+        image_height=height,
+        image_width=width,
+        detections=detections,
+    )
+
+
+def mask_message(
+    make: MessageFactory,
+    header: Message,
+    mask: np.ndarray | None,
+    task: str,
+    image_size: tuple[int, int],
+) -> Message:
+    """Make a SegmentationMask of ``mask`` (height, width) uint8 class ids.
+
+    ``task`` is 'semantic' or 'drivable'. None, where the model lacks that task, makes 0 rows.
+    """
+    if mask is None:
+        mask = np.empty((0, 0), np.uint8)
+    return make(
+        OWN + 'SegmentationMask',
+        header=header,
+        task=TASKS[task],
+        image_height=image_size[0],
+        image_width=image_size[1],
+        height=mask.shape[0],
+        width=mask.shape[1],
+        data=make.uint8_array(mask),
+    )
+
+
+def result_message(
+    make: MessageFactory,
+    header: Message,
+    detections: Message,
+    semantic_mask: Message,
+    drivable_mask: Message,
+) -> Message:
+    """Make a PerceptionResult of the three messages of one frame."""
+    return make(
+        OWN + 'PerceptionResult',
+        header=header,
+        detections=detections,
+        semantic_mask=semantic_mask,
+        drivable_mask=drivable_mask,
+    )
+
+
+def labels_message(
+    make: MessageFactory,
+    header: Message,
+    model_name: str,
+    model_sha256: str,
+    labels: Mapping[str, LabelTable],
+) -> Message:
+    """Make the LabelTable message: the classes of each task, empty for a task that is absent."""
+
+    def classes(task: str) -> list[Message]:
+        infos = labels[task].classes if task in labels else ()
+        return [_class_info(make, info.id, info.name, info.color) for info in infos]
+
+    return make(
+        OWN + 'LabelTable',
+        header=header,
+        model_name=model_name,
+        model_sha256=model_sha256,
+        detection=classes('detection'),
+        semantic=classes('semantic'),
+        drivable=classes('drivable'),
+    )
+
+
+def timing_message(
+    make: MessageFactory,
+    header: Message,
+    stages: StageTimes,
+    *,
+    decode_ms: float,
+    publish_ms: float,
+    age_ms: float,
+    received: int,
+    processed: int,
+    dropped: int,
+    bad: int,
+) -> Message:
+    """Make a FrameTiming of one frame: times in ms, counts since the node was activated."""
+    return make(
+        OWN + 'FrameTiming',
+        header=header,
+        decode_ms=decode_ms,
+        preprocess_ms=stages.preprocess_ms,
+        inference_ms=stages.inference_ms,
+        postprocess_ms=stages.postprocess_ms,
+        publish_ms=publish_ms,
+        age_ms=age_ms,
+        received=received,
+        processed=processed,
+        dropped=dropped,
+        bad=bad,
+    )
+
+
+class ResultArrays(NamedTuple):
+    """What a received PerceptionResult says: the fields of ``Prediction``, less its timing."""
+
+    image_size: tuple[int, int]
+    boxes: np.ndarray
+    scores: np.ndarray
+    class_ids: np.ndarray
+    semantic: np.ndarray | None
+    drivable: np.ndarray | None
+
+
+def prediction_from_result(message: Message) -> ResultArrays:
+    """Return the arrays of a PerceptionResult, from a bag or from a subscription."""
+    boxes, scores, class_ids = arrays_from_detections(message.detections)
+    return ResultArrays(
+        (message.detections.image_height, message.detections.image_width),
+        boxes,
+        scores,
+        class_ids,
+        array_from_mask(message.semantic_mask),
+        array_from_mask(message.drivable_mask),
+    )
+
+
+def arrays_from_detections(message: Message) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return boxes (N, 4) float32, scores (N,) float32 and class ids (N,) int64."""
+    boxes = [(d.box.x_min, d.box.y_min, d.box.x_max, d.box.y_max) for d in message.detections]
+    scores = [d.score for d in message.detections]
+    class_ids = [d.class_id for d in message.detections]
+    return (
+        np.array(boxes, np.float32).reshape(-1, 4),
+        np.array(scores, np.float32),
+        np.array(class_ids, np.int64),
+    )
+
+
+def array_from_mask(message: Message) -> np.ndarray | None:
+    """Return the (height, width) uint8 class ids of a SegmentationMask, None for one of 0 rows."""
+    if not message.height:
+        return None
+    return np.frombuffer(message.data, np.uint8).reshape(message.height, message.width)
+
+
+def labels_from_message(message: Message) -> dict[str, LabelTable]:
+    """Return the label tables of the tasks that a LabelTable message has classes for."""
+    tables = {}
+    for task in ('detection', 'semantic', 'drivable'):
+        infos = getattr(message, task)
+        if infos:
+            tables[task] = LabelTable(
+                task,
+                tuple(ClassInfo(i.id, i.name, (i.red, i.green, i.blue)) for i in infos),
+            )
+    return tables
+
+
+def _class_info(
+    make: Callable[..., Message], class_id: int, name: str, color: tuple[int, int, int]
+) -> Message:
+    red, green, blue = color
+    return make(OWN + 'ClassInfo', id=class_id, name=name, red=red, green=green, blue=blue)
+
+
+def _flat_bytes(values: np.ndarray) -> memoryview:
+    """Return the bytes of a uint8 array row by row, copied only if it is not contiguous."""
+    return memoryview(np.ascontiguousarray(values, np.uint8)).cast('B') if values.size else b''
