@@ -1,0 +1,52 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Small layers that several heads share."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Attention(nn.Module):
+    """Multi-head attention with the parameters of nn.MultiheadAttention (packed in-projection)."""
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        if channels % heads:
+            raise ValueError(f'channels {channels} must be a multiple of heads {heads}')
+        self.heads = heads
+        self.in_proj = nn.Linear(channels, 3 * channels)
+        self.out_proj = nn.Linear(channels, channels)
+        nn.init.xavier_uniform_(self.in_proj.weight)
+        nn.init.zeros_(self.in_proj.bias)
+        nn.init.zeros_(self.out_proj.bias)
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """query (B, Q, C), key and value (B, K, C) → (B, Q, C)."""
+        weights = self.in_proj.weight.chunk(3)
+        biases = self.in_proj.bias.chunk(3)
+        q, k, v = (
+            self._split(F.linear(x, w, b))
+            for x, w, b in zip((query, key, value), weights, biases, strict=True)
+        )
+        mixed = F.scaled_dot_product_attention(q, k, v)  # (B, heads, Q, C / heads)
+        return self.out_proj(mixed.transpose(1, 2).flatten(2))
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+
+class MLP(nn.Module):
+    """Linear layers with ReLU between them."""
+
+    def __init__(self, in_channels: int, hidden: int, out_channels: int, layers: int) -> None:
+        super().__init__()
+        sizes = [in_channels] + [hidden] * (layers - 1) + [out_channels]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, in_channels) → (…, out_channels)."""
+        for layer in self.layers[:-1]:
+            x = F.relu(layer(x))
+        return self.layers[-1](x)

@@ -1,0 +1,164 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Set loss of MaskFormer (Cheng et al., 2021): Hungarian matching of queries to class masks, CE + focal + dice.
+
+Ignored pixels (255) count nowhere: not in the matching cost, not in the mask losses. The official code counts
+them as negatives of every mask, which would punish every query on an image with sparse pseudo-labels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from unidrive_perception.labels import UNKNOWN
+from unidrive_training.typed import Typed
+
+_ALPHA, _GAMMA = 0.25, 2.0
+
+
+class MaskLossWeights(Typed):
+    """Weights of the three terms, in the matching cost and in the loss alike."""
+
+    label: float = 1.0
+    mask: float = 20.0
+    dice: float = 1.0
+    no_object: float = 0.1
+
+
+@dataclass
+class ClassMasks:
+    """The classes present in one label map: (T,) ids, (T, h, w) binary masks, (h, w) validity; floats."""
+
+    class_ids: Tensor
+    masks: Tensor
+    valid: Tensor
+
+
+def class_masks(label: Tensor, size: tuple[int, int]) -> ClassMasks:
+    """Split a (H, W) label map into one binary mask per class present, sampled at ``size``.
+
+    Samples lie in the middle of their cell, where the prediction of that cell lies too.
+    """
+    rows, columns = label.shape[0] // size[0], label.shape[1] // size[1]
+    label = label[rows // 2 :: rows, columns // 2 :: columns]
+    class_ids = label.unique()
+    class_ids = class_ids[class_ids != UNKNOWN].long()
+    masks = (label[None] == class_ids[:, None, None]).float()
+    return ClassMasks(class_ids, masks, (label != UNKNOWN).float())
+
+
+def mask_set_losses(
+    layers: list[tuple[Tensor, Tensor]],
+    labels: list[Tensor],
+    weights: MaskLossWeights,
+    loss_size: tuple[int, int],
+) -> dict[str, Tensor]:
+    """Deeply supervised set loss, summed over the decoder layers.
+
+    ``layers``: per decoder layer class logits (B, Q, K + 1, last is no-object) and mask logits (B, Q, h, w);
+    ``labels``: per image (H, W) ids. Mask losses are taken at ``loss_size``, matching at (h, w).
+    Returns ``label``, ``mask`` and ``dice``, already weighted.
+    """
+    coarse = [class_masks(label, tuple(layers[0][1].shape[-2:])) for label in labels]
+    fine = [class_masks(label, loss_size) for label in labels]
+    fine = [_same_classes(f, c) for f, c in zip(fine, coarse, strict=True)]
+    count = max(1, sum(len(c.class_ids) for c in coarse))
+    total = {'label': 0.0, 'mask': 0.0, 'dice': 0.0}
+    for class_logits, mask_logits in layers:
+        class_logits, mask_logits = class_logits.float(), mask_logits.float()
+        matches = [
+            match(class_logits[i], mask_logits[i], target, weights) for i, target in enumerate(coarse)
+        ]
+        total['label'] += weights.label * _label_loss(class_logits, coarse, matches, weights)
+        focal, dice = _mask_losses(mask_logits, fine, matches, loss_size)
+        total['mask'] += weights.mask * focal / count
+        total['dice'] += weights.dice * dice / count
+    return total
+
+
+def _same_classes(fine: ClassMasks, coarse: ClassMasks) -> ClassMasks:
+    """Fine masks in the order of the coarse classes (a thin class may be missing from either)."""
+    equal = (fine.class_ids[None] == coarse.class_ids[:, None]).to(fine.masks)  # (Tc, Tf)
+    masks = torch.einsum('cf,fhw->chw', equal, fine.masks)
+    return ClassMasks(coarse.class_ids, masks, fine.valid)
+
+
+@torch.no_grad()
+def match(
+    class_logits: Tensor, mask_logits: Tensor, target: ClassMasks, weights: MaskLossWeights
+) -> tuple[Tensor, Tensor]:
+    """Cheapest one-to-one assignment for one image: (query indices, target indices), both (min(Q, T),).
+
+    class_logits (Q, K + 1), mask_logits (Q, h, w).
+    """
+    label_cost = -class_logits.softmax(-1)[:, target.class_ids]
+    x, t = mask_logits.flatten(1), target.masks.flatten(1)
+    valid = target.valid.flatten()
+    cost = (
+        weights.label * label_cost
+        + weights.mask * _pairwise_focal(x, t, valid)
+        + weights.dice * _pairwise_dice(x, t, valid)
+    )
+    queries, targets = linear_sum_assignment(cost.cpu().numpy())
+    device = class_logits.device
+    return torch.as_tensor(queries, device=device), torch.as_tensor(targets, device=device)
+
+
+def _pairwise_focal(x: Tensor, t: Tensor, valid: Tensor) -> Tensor:
+    p = x.sigmoid()
+    positive = _ALPHA * (1 - p) ** _GAMMA * F.softplus(-x) * valid
+    negative = (1 - _ALPHA) * p**_GAMMA * F.softplus(x) * valid
+    return (positive @ t.T + negative @ (1 - t).T) / valid.sum().clamp(min=1)
+
+
+def _pairwise_dice(x: Tensor, t: Tensor, valid: Tensor) -> Tensor:
+    p, t = x.sigmoid() * valid, t * valid
+    return 1 - (2 * p @ t.T + 1) / (p.sum(1)[:, None] + t.sum(1)[None] + 1)
+
+
+def _label_loss(
+    class_logits: Tensor,
+    targets: list[ClassMasks],
+    matches: list[tuple[Tensor, Tensor]],
+    weights: MaskLossWeights,
+) -> Tensor:
+    no_object = class_logits.shape[-1] - 1
+    wanted = torch.full(class_logits.shape[:2], no_object, device=class_logits.device)
+    for i, (queries, indices) in enumerate(matches):
+        wanted[i, queries] = targets[i].class_ids[indices]
+    class_weights = torch.ones(no_object + 1, device=class_logits.device)
+    class_weights[no_object] = weights.no_object
+    return F.cross_entropy(class_logits.flatten(0, 1), wanted.flatten(), class_weights)
+
+
+def _mask_losses(
+    mask_logits: Tensor,
+    targets: list[ClassMasks],
+    matches: list[tuple[Tensor, Tensor]],
+    size: tuple[int, int],
+) -> tuple[Tensor, Tensor]:
+    """Summed focal and dice losses of the matched masks of the whole batch."""
+    x = torch.cat([mask_logits[i, queries] for i, (queries, _) in enumerate(matches)])  # (M, h, w)
+    if len(x) == 0:
+        return x.sum(), x.sum()
+    t = torch.cat([targets[i].masks[indices] for i, (_, indices) in enumerate(matches)])
+    valid = torch.cat(
+        [targets[i].valid[None].expand(len(q), -1, -1) for i, (q, _) in enumerate(matches)]
+    )
+    if x.shape[-2:] != size:
+        x = F.interpolate(x[:, None], size=size, mode='bilinear', align_corners=False)[:, 0]
+    x, t, valid = x.flatten(1), t.flatten(1), valid.flatten(1)
+    p = x.sigmoid()
+    cross_entropy = F.binary_cross_entropy_with_logits(x, t, reduction='none')
+    p_true = p * t + (1 - p) * (1 - t)
+    alpha = _ALPHA * t + (1 - _ALPHA) * (1 - t)
+    focal = alpha * (1 - p_true) ** _GAMMA * cross_entropy * valid
+    focal = focal.sum(1) / valid.sum(1).clamp(min=1)
+    p, t = p * valid, t * valid
+    dice = 1 - (2 * (p * t).sum(1) + 1) / (p.sum(1) + t.sum(1) + 1)
+    return focal.sum(), dice.sum()

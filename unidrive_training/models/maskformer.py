@@ -1,0 +1,102 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""MaskFormer head (Cheng et al., 2021): a set of (class, mask) pairs, folded into a class map."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unidrive_training.models.layers import MLP
+from unidrive_training.models.mask_criterion import MaskLossWeights, mask_set_losses
+from unidrive_training.models.pixel_decoder import PixelDecoder
+from unidrive_training.models.position import sine_position
+from unidrive_training.models.registry import HEADS
+from unidrive_training.models.transformer import TransformerDecoder
+from unidrive_training.typed import Typed
+
+
+@HEADS.register('maskformer')
+class MaskFormerHead(nn.Module):
+    """Segmentation by mask classification on P2..P5.
+
+    ``loss_stride`` and ``output_stride`` (relative to the input; the official values are 1) say at what
+    resolution mask losses and the class map are computed.
+    """
+
+    class Config(Typed):
+        """Options; the defaults are the official ones."""
+
+        queries: int = 100
+        channels: int = 256
+        mask_channels: int = 256
+        pixel_channels: int = 256
+        groups: int = 32
+        layers: int = 6
+        attention_heads: int = 8
+        feedforward: int = 2048
+        dropout: float = 0.1
+        loss_stride: int = 1
+        output_stride: int = 1
+        loss_weights: MaskLossWeights = MaskLossWeights()
+
+    def __init__(self, config: Config, in_channels: int, classes: int) -> None:
+        super().__init__()
+        self.config = config
+        self.pixel_decoder = PixelDecoder(
+            in_channels, config.pixel_channels, config.mask_channels, config.groups
+        )
+        self.input_proj: nn.Module = nn.Identity()
+        if in_channels != config.channels:
+            self.input_proj = nn.Conv2d(in_channels, config.channels, 1)
+            nn.init.kaiming_uniform_(self.input_proj.weight, a=1)
+            nn.init.zeros_(self.input_proj.bias)
+        self.query_embed = nn.Embedding(config.queries, config.channels)
+        self.decoder = TransformerDecoder(
+            config.channels,
+            config.attention_heads,
+            config.feedforward,
+            config.layers,
+            config.dropout,
+        )
+        self.class_embed = nn.Linear(config.channels, classes + 1)
+        self.mask_embed = MLP(config.channels, config.channels, config.mask_channels, layers=3)
+
+    def forward(self, pyramid: list[Tensor], all_layers: bool) -> list[tuple[Tensor, Tensor]]:
+        """P2..P5 → per decoder layer (or the last only): (B, Q, K + 1) and (B, Q, H/4, W/4) logits."""
+        features = self.pixel_decoder(pyramid)
+        memory = self.input_proj(pyramid[-1])
+        height, width = memory.shape[-2:]
+        position = sine_position(height, width, memory.shape[1], memory.device)
+        decoded = self.decoder(
+            memory.flatten(2).transpose(1, 2),
+            position.flatten(1).T[None].to(memory.dtype),
+            self.query_embed.weight,
+        )
+        return [
+            (self.class_embed(x), torch.einsum('bqc,bchw->bqhw', self.mask_embed(x), features))
+            for x in (decoded if all_layers else decoded[-1:])
+        ]
+
+    def losses(
+        self, pyramid: list[Tensor], labels: list[Tensor], input_size: tuple[int, int]
+    ) -> dict[str, Tensor]:
+        """Weighted ``label``, ``mask`` and ``dice`` losses; ``labels``: a (H, W) id map per image."""
+        stride = self.config.loss_stride
+        size = (input_size[0] // stride, input_size[1] // stride)
+        layers = self(pyramid, all_layers=True)
+        return mask_set_losses(layers, labels, self.config.loss_weights, size)
+
+    def predict(self, pyramid: list[Tensor], input_size: tuple[int, int]) -> Tensor:
+        """Class map (B, H/s, W/s) uint8, s the output stride; official order: upsample logits, then sum."""
+        class_logits, mask_logits = self(pyramid, all_layers=False)[-1]
+        stride = self.config.output_stride
+        size = (input_size[0] // stride, input_size[1] // stride)
+        if mask_logits.shape[-2:] != size:
+            mask_logits = F.interpolate(
+                mask_logits, size=size, mode='bilinear', align_corners=False
+            )
+        probability = class_logits.softmax(-1)[..., :-1]
+        scores = torch.einsum('bqk,bqhw->bkhw', probability, mask_logits.sigmoid())
+        return scores.argmax(1).to(torch.uint8)

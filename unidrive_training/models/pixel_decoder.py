@@ -1,0 +1,51 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""MaskFormer's pixel decoder: an FPN with GroupNorm that gives one map of mask features at stride 4."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class PixelDecoder(nn.Module):
+    """P2..P5 → (B, mask_channels, H/4, W/4). The coarsest level has no lateral convolution."""
+
+    def __init__(
+        self, in_channels: int, channels: int, mask_channels: int, groups: int, levels: int = 4
+    ) -> None:
+        super().__init__()
+        self.lateral = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(in_channels, channels, 1, bias=False), nn.GroupNorm(groups, channels)
+            )
+            for _ in range(levels - 1)
+        )
+        self.output = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(
+                    in_channels if level == levels - 1 else channels,
+                    channels,
+                    3,
+                    padding=1,
+                    bias=False,
+                ),
+                nn.GroupNorm(groups, channels),
+                nn.ReLU(inplace=True),
+            )
+            for level in range(levels)
+        )
+        self.mask_features = nn.Conv2d(channels, mask_channels, 3, padding=1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_uniform_(module.weight, a=1)
+        nn.init.zeros_(self.mask_features.bias)
+
+    def forward(self, pyramid: list[Tensor]) -> Tensor:
+        """[P2, P3, P4, P5] → mask features (B, mask_channels, H/4, W/4)."""
+        y = self.output[-1](pyramid[-1])
+        for level in range(len(pyramid) - 2, -1, -1):
+            lateral = self.lateral[level](pyramid[level])
+            y = lateral + F.interpolate(y, size=lateral.shape[-2:], mode='nearest')
+            y = self.output[level](y)
+        return self.mask_features(y)

@@ -1,0 +1,50 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Parts of the model by name: one ``@REGISTRY.register('name')`` line makes a part available to configs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from unidrive_perception.errors import UserError
+from unidrive_training.typed import Typed, parse
+
+
+class Registry:
+    """Names → module classes of one kind. A class states its options as a nested ``Config`` (a Typed)."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._classes: dict[str, type] = {}
+
+    def register(self, name: str) -> Callable[[type], type]:
+        """Class decorator that makes the class buildable as ``{name: NAME, …options}``."""
+
+        def add(cls: type) -> type:
+            if name in self._classes:
+                raise ValueError(f'{self.kind} {name!r} is registered twice')
+            self._classes[name] = cls
+            return cls
+
+        return add
+
+    def build(self, spec: dict[str, Any], **context: Any) -> nn.Module:
+        """Build the part that ``spec`` names; ``context`` is what its neighbours determine.
+
+        Raises UserError on an unknown name, an unknown option or an option of the wrong type.
+        """
+        options = dict(spec)
+        name = options.pop('name', None)
+        if name not in self._classes:
+            known = ', '.join(sorted(self._classes))
+            raise UserError(f'{self.kind}: unknown name {name!r}; known names: {known}')
+        cls = self._classes[name]
+        config: Typed = parse(cls.Config, options, where=f'{self.kind} {name!r}')
+        return cls(config, **context)
+
+
+BACKBONES = Registry('backbone')
+HEADS = Registry('head')

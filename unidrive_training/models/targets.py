@@ -1,0 +1,35 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a batch of partly labelled images asks of the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass
+class BoxTarget:
+    """Boxes of one image: (N, 4) xyxy input pixels, (N,) class ids, (K,) bool annotated classes."""
+
+    boxes: Tensor
+    class_ids: Tensor
+    annotated: Tensor
+
+
+@dataclass
+class Targets:
+    """Labels of a batch of B images, per task only for the images that have them.
+
+    ``detection``: {row in the batch: BoxTarget}; ``semantic`` and ``drivable``: {row: (H, W) uint8
+    class ids, 255 ignored}.
+    """
+
+    detection: dict[int, BoxTarget]
+    semantic: dict[int, Tensor]
+    drivable: dict[int, Tensor]
+
+    def of(self, task: str) -> dict[int, object]:
+        """Row → label of one task."""
+        return getattr(self, task)

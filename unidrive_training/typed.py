@@ -1,0 +1,46 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Typed settings: an unknown key or a wrong type is an error before any work starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from unidrive_perception.errors import UserError
+
+
+class Typed(BaseModel):
+    """Base of every settings class: immutable, strict about keys."""
+
+    model_config = ConfigDict(extra='forbid', frozen=True)
+
+
+T = TypeVar('T', bound=Typed)
+
+
+def parse(cls: type[T], values: dict[str, Any], where: str) -> T:
+    """``values`` as a ``cls``; UserError naming every wrong key below ``where``."""
+    try:
+        return cls.model_validate(values)
+    except ValidationError as error:
+        problems = [
+            f'{".".join(map(str, e["loc"]))}: {e["msg"]} (got {e["input"]!r})' for e in error.errors()
+        ]
+        raise UserError(f'{where}: ' + '; '.join(problems)) from error
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The mapping in a YAML file; UserError when it is missing or not a mapping."""
+    try:
+        values = yaml.safe_load(Path(path).read_text())
+    except OSError as error:
+        raise UserError(f'{path}: {error.strerror}') from error
+    except yaml.YAMLError as error:
+        raise UserError(f'{path}: not valid YAML ({error})'.replace('\n', ' ')) from error
+    if not isinstance(values, dict):
+        raise UserError(f'{path}: must hold a mapping of settings, got {type(values).__name__}')
+    return values
