@@ -72,7 +72,7 @@ class Letterbox:
         canvas = np.full(self.input_size, fill, np.uint8)
         height, width = self.content_size
         rows, columns = (
-            _nearest_indices(content, side / content, side)
+            _nearest_indices(content, side, content)
             for side, content in zip(self.image_size, self.content_size, strict=True)
         )
         canvas[:height, :width] = mask.take(rows, 0).take(columns, 1)
@@ -103,7 +103,7 @@ class Letterbox:
         key = (cells, size)
         if key not in self._indices:
             rows, columns = (
-                _nearest_indices(count, content * of / total / count, of)
+                _nearest_indices(count, content * of, total * count)
                 for count, content, of, total in zip(
                     size, self.content_size, cells, self.input_size, strict=True
                 )
@@ -121,10 +121,12 @@ class Letterbox:
             raise ValueError(f'expected an array of {size} (height, width), got {array.shape[:2]}')
 
 
-def _nearest_indices(count: int, step: float, limit: int) -> np.ndarray:
-    """For each of ``count`` target pixels the source pixel under its centre, ``step`` apart."""
-    centres = (np.arange(count) + 0.5) * step
-    return np.minimum(centres.astype(np.intp), limit - 1)
+def _nearest_indices(count: int, numerator: int, denominator: int) -> np.ndarray:
+    """For each of ``count`` target pixels the source pixel under its centre.
+
+    ``numerator / denominator`` is the source pixels per target pixel; integers keep it exact.
+    """
+    return (2 * np.arange(count, dtype=np.intp) + 1) * numerator // (2 * denominator)
 
 
 def _resize(image: np.ndarray, size: Size) -> np.ndarray:
