@@ -84,6 +84,7 @@ class BagReader:
     """
 
     def __init__(self, path: Path) -> None:
+        """Open the bag at ``path``."""
         self.path = path
         self.damage: str | None = None
         self._reader = _open_reader(path)
@@ -92,9 +93,11 @@ class BagReader:
         self.topics = _topics(self._reader.connections)
 
     def __enter__(self) -> BagReader:
+        """Give the reader; leaving the block closes it."""
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Close the files."""
         self.close()
 
     @property
@@ -311,9 +314,11 @@ class BagWriter:
         self._writer.open()
 
     def __enter__(self) -> BagWriter:
+        """Give the writer; leaving the block finishes the bag, an error removes it."""
         return self
 
     def __exit__(self, error_type: type | None, *_: object) -> None:
+        """Finish the bag, or remove it where there was an error."""
         if error_type is None:
             self.close()
         else:

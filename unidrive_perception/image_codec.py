@@ -201,14 +201,15 @@ def _with(code: int) -> Callable[[np.ndarray], np.ndarray]:
 def _nv24_to_rgb(pixels: np.ndarray) -> np.ndarray:
     """Convert YUV 4:4:4 (a luma plane, then one of U, V pairs), which OpenCV has no code for.
 
-    Doubled in both directions it is an NV12 image, so it gets the same colours.
+    With every pixel doubled sideways it is a YUYV image, so it gets the same colours as those.
     """
     rows, width, _ = pixels.shape
     height = rows // 3
-    luma = pixels[:height, :, 0].repeat(2, 0).repeat(2, 1)
-    chroma = pixels[height:].reshape(height, 2 * width)
-    doubled = cv2.cvtColor(np.concatenate([luma, chroma]), cv2.COLOR_YUV2RGB_NV12)
-    return np.ascontiguousarray(doubled[::2, ::2])
+    luma = pixels[:height]
+    chroma = pixels[height:].reshape(height, width, 2)
+    yuyv = np.concatenate([luma, chroma[..., :1], luma, chroma[..., 1:]], axis=2)
+    doubled = cv2.cvtColor(yuyv.reshape(height, 2 * width, 2), cv2.COLOR_YUV2RGB_YUY2)
+    return np.ascontiguousarray(doubled[:, ::2])
 
 
 # OpenCV names a mosaic by the second and third pixel of its second row, ROS by its first four.

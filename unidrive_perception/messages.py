@@ -3,8 +3,8 @@
 """Arrays to messages and back, the same for a live node and for a bag.
 
 Every builder takes ``make``, a factory: :class:`RosFactory` makes the messages of a ROS
-environment, :class:`BagFactory` those of a bag's type store, without ROS. A header is passed on as it
-is, the same object, so stamp and frame_id of a result are those of its image.
+environment, :class:`BagFactory` those of a bag's type store, without ROS. A header is passed on
+as it is, the same object, so stamp and frame_id of a result are those of its image.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from unidrive_perception.errors import UserError
+from unidrive_perception.image_codec import rgb_to_image_data
 from unidrive_perception.labels import ClassInfo, LabelTable
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class MessagesMissingError(UserError):
     """The messages of this package are not there; the sentence says how to build them."""
 
     def __init__(self) -> None:
+        """Take no arguments: the sentence is always the same."""
         super().__init__(
             'unidrive_msgs is not built or not sourced: run `colcon build --base-paths . '
             'unidrive_msgs` in the UniDrive folder, then `source install/setup.bash`'
@@ -41,14 +43,15 @@ class MessagesMissingError(UserError):
 
 
 class RosFactory:
-    """Makes messages of the sourced ROS environment; MessagesMissingError where it lacks ours."""
+    """Makes messages of the sourced ROS environment."""
 
     def __init__(self) -> None:
+        """Raise MessagesMissingError where the environment lacks our messages."""
         try:
             own = importlib.import_module('unidrive_msgs.msg')
         except ImportError:
             own = None
-        # In the source folder the import succeeds as an empty namespace package, so ask for a type.
+        # In the source folder the import gives an empty namespace package, so ask for a type.
         if not hasattr(own, 'DetectionArray'):
             raise MessagesMissingError
         self._types: dict[str, type] = {}
@@ -62,22 +65,26 @@ class RosFactory:
 
     @staticmethod
     def uint8_array(values: np.ndarray) -> array.array:
-        """Return the values as the one container that rosidl takes without looking at each byte."""
+        """Return the values in the one container that rosidl takes without testing each byte."""
         data = array.array('B')
         data.frombytes(_flat_bytes(values))
         return data
 
 
 class BagFactory:
-    """Makes messages of a type store (``BagWriter.typestore``), without ROS."""
+    """Makes messages without ROS, for a bag."""
 
     def __init__(self, typestore: Typestore) -> None:
-        if OWN + 'DetectionArray' not in typestore.types:
-            raise MessagesMissingError
+        """Make the types of ``typestore``, e.g. ``BagWriter.typestore``."""
         self._types = typestore.types
 
     def __call__(self, msgtype: str, **fields: Any) -> Message:
-        """Make one message of type 'package/msg/Name'; every field must be given."""
+        """Make one message of type 'package/msg/Name'; every field must be given.
+
+        Raises MessagesMissingError where the definitions of our own messages were not found.
+        """
+        if msgtype not in self._types:
+            raise MessagesMissingError
         return self._types[msgtype](**fields)
 
     @staticmethod
@@ -103,6 +110,35 @@ def make_header(make: MessageFactory, stamp_ns: int, frame_id: str) -> Message:
     sec, nanosec = divmod(stamp_ns, 1_000_000_000)
     stamp = make('builtin_interfaces/msg/Time', sec=sec, nanosec=nanosec)
     return make('std_msgs/msg/Header', stamp=stamp, frame_id=frame_id)
+
+
+def image_message(
+    make: MessageFactory, header: Message, rgb: np.ndarray, encoding: str = 'rgb8'
+) -> Message:
+    """Make a sensor_msgs/Image of ``rgb`` (H, W, 3) uint8, as 'rgb8', 'bgr8' or 'mono8'."""
+    data, step = rgb_to_image_data(rgb, encoding)
+    return make(
+        'sensor_msgs/msg/Image',
+        header=header,
+        height=rgb.shape[0],
+        width=rgb.shape[1],
+        encoding=encoding,
+        is_bigendian=0,
+        step=step,
+        data=make.uint8_array(data),
+    )
+
+
+def compressed_message(
+    make: MessageFactory, header: Message, data: np.ndarray, codec: str
+) -> Message:
+    """Make a sensor_msgs/CompressedImage of the bytes of an image file, e.g. 'jpeg'."""
+    return make(
+        'sensor_msgs/msg/CompressedImage',
+        header=header,
+        format=codec,
+        data=make.uint8_array(data),
+    )
 
 
 def prediction_messages(
