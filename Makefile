@@ -1,0 +1,41 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+#
+# PYTHON=python3.12   the interpreter to set up with (3.10 to 3.13); else that of .venv, else python3
+# INPUT=path          what `make demo` runs on: a bag, a video or a folder of images
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format clean
+
+SETUP_PYTHON = $(or $(PYTHON),$(shell test -x .venv/bin/python && echo .venv/bin/python || echo python3))
+IN_VENV = . .venv/bin/activate &&
+# The demo talks to itself: on this host only, in a domain that no robot near you uses.
+PRIVATE_GRAPH = export ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST ROS_LOCALHOST_ONLY=1 \
+	ROS_DOMAIN_ID=$${ROS_DOMAIN_ID:-$$(( $$$$ % 100 + 1 ))};
+
+help: ## list these targets
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+setup: ## make .venv, or bring it up to date
+	@command -v $(SETUP_PYTHON) > /dev/null || { echo "set-up: error: there is no $(SETUP_PYTHON) here:" \
+		"install Python 3.10 to 3.13 (sudo apt install python3 python3-venv python3-dev g++)" \
+		"or name one with PYTHON=" >&2; exit 2; }
+	@$(SETUP_PYTHON) config/setup/bootstrap.py
+
+demo: setup ## node + player on generated scenes, or on INPUT=bag|video|folder
+	@$(IN_VENV) $(PRIVATE_GRAPH) unidrive demo $(if $(INPUT),--input "$(INPUT)")
+
+test: setup lint ## ruff and every test
+	@$(IN_VENV) UNIDRIVE_REQUIRE_ROS=1 python -m pytest
+
+lint: setup ## ruff check and ruff format --check
+	@$(IN_VENV) ruff check
+	@$(IN_VENV) ruff format --check
+
+format: setup ## rewrite the code the way ruff wants it
+	@$(IN_VENV) ruff check --fix
+	@$(IN_VENV) ruff format
+
+clean: ## delete .venv, out and whatever colcon built
+	rm -rf .venv build install log out
