@@ -37,15 +37,23 @@ def box_set_losses(
     A class that is not annotated in an image costs nothing there, whatever is predicted.
     """
     count = max(1, sum(len(target.boxes) for target in targets))
+    annotated = torch.stack([target.annotated for target in targets])[:, None]  # (B, 1, K)
     total = {'label': 0.0, 'l1': 0.0, 'giou': 0.0}
     for logits, boxes in stages:
         logits, boxes = logits.float(), boxes.float()
-        for i, target in enumerate(targets):
-            queries, indices = match(logits[i], boxes[i], target, scale, weights)
-            total['label'] += _focal(logits[i], target, queries, indices)
-            matched, truth = boxes[i, queries], target.boxes[indices]
-            total['l1'] += (matched / scale - truth / scale).abs().sum()
-            total['giou'] += (1 - paired_giou(matched, truth)).sum()
+        matches = [
+            match(logits[i], boxes[i], target, scale, weights) for i, target in enumerate(targets)
+        ]
+        rows = torch.cat([torch.full_like(p, i) for i, (p, _) in enumerate(matches)])
+        proposals = torch.cat([p for p, _ in matches])
+        truth = torch.cat([t.boxes[j] for t, (_, j) in zip(targets, matches, strict=True)])
+        class_ids = torch.cat([t.class_ids[j] for t, (_, j) in zip(targets, matches, strict=True)])
+        wanted = torch.zeros_like(logits)
+        wanted[rows, proposals, class_ids] = 1
+        matched = boxes[rows, proposals]
+        total['label'] += (_focal(logits, wanted) * annotated).sum()
+        total['l1'] += (matched / scale - truth / scale).abs().sum()
+        total['giou'] += (1 - paired_giou(matched, truth)).sum()
     return {name: getattr(weights, name) * value / count for name, value in total.items()}
 
 
@@ -68,12 +76,9 @@ def match(
     )
 
 
-def _focal(logits: Tensor, target: BoxTarget, proposals: Tensor, indices: Tensor) -> Tensor:
-    wanted = torch.zeros_like(logits)
-    wanted[proposals, target.class_ids[indices]] = 1
+def _focal(logits: Tensor, wanted: Tensor) -> Tensor:
     p = logits.sigmoid()
     cross_entropy = F.binary_cross_entropy_with_logits(logits, wanted, reduction='none')
     p_true = p * wanted + (1 - p) * (1 - wanted)
     alpha = _ALPHA * wanted + (1 - _ALPHA) * (1 - wanted)
-    loss = alpha * (1 - p_true) ** _GAMMA * cross_entropy
-    return (loss * target.annotated).sum()
+    return alpha * (1 - p_true) ** _GAMMA * cross_entropy

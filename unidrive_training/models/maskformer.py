@@ -86,7 +86,8 @@ class MaskFormerHead(nn.Module):
         stride = self.config.loss_stride
         size = (input_size[0] // stride, input_size[1] // stride)
         layers = self(pyramid, all_layers=True)
-        return mask_set_losses(layers, labels, self.config.loss_weights, size)
+        with torch.autocast(pyramid[0].device.type, enabled=False):
+            return mask_set_losses(layers, labels, self.config.loss_weights, size)
 
     def predict(self, pyramid: list[Tensor], input_size: tuple[int, int]) -> Tensor:
         """Class map (B, H/s, W/s) uint8, s the output stride; official order: upsample logits, then sum."""

@@ -16,7 +16,7 @@ class PyramidRoIAlign(nn.Module):
     about 800 pixels height; smaller nets see smaller boxes).
     """
 
-    def __init__(self, resolution: int, canonical_size: float, sampling_ratio: int = 2) -> None:
+    def __init__(self, resolution: int, canonical_size: float, sampling_ratio: int) -> None:
         super().__init__()
         self.resolution, self.sampling_ratio = resolution, sampling_ratio
         self.canonical_size = canonical_size

@@ -43,6 +43,7 @@ class SparseRCNNHead(nn.Module):
         feedforward: int = 2048
         pooler_resolution: int = 7
         canonical_size: float = 224.0
+        sampling_ratio: int = 2
         class_layers: int = 1
         box_layers: int = 3
         proposal_init: Literal['image', 'dataset'] = 'image'
@@ -51,7 +52,9 @@ class SparseRCNNHead(nn.Module):
     def __init__(self, config: Config, in_channels: int, classes: int) -> None:
         super().__init__()
         self.config, self.classes = config, classes
-        self.pooler = PyramidRoIAlign(config.pooler_resolution, config.canonical_size)
+        self.pooler = PyramidRoIAlign(
+            config.pooler_resolution, config.canonical_size, config.sampling_ratio
+        )
         self.stages = nn.ModuleList(
             DynamicStage(config, in_channels, classes) for _ in range(config.stages)
         )
@@ -91,7 +94,8 @@ class SparseRCNNHead(nn.Module):
     ) -> dict[str, Tensor]:
         """Weighted ``label``, ``l1`` and ``giou`` losses over all stages."""
         stages = self(pyramid, input_size)
-        return box_set_losses(stages, labels, self._scale(input_size), self.config.loss_weights)
+        with torch.autocast(pyramid[0].device.type, enabled=False):
+            return box_set_losses(stages, labels, self._scale(input_size), self.config.loss_weights)
 
     def predict(
         self, pyramid: list[Tensor], input_size: tuple[int, int]

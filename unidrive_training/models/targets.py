@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -29,6 +30,18 @@ class Targets:
     detection: dict[int, BoxTarget]
     semantic: dict[int, Tensor]
     drivable: dict[int, Tensor]
+
+    def to(self, device: torch.device) -> Targets:
+        """The same targets on another device."""
+        detection = {
+            row: BoxTarget(
+                t.boxes.to(device), t.class_ids.to(device), t.annotated.to(device)
+            )
+            for row, t in self.detection.items()
+        }
+        semantic = {row: label.to(device) for row, label in self.semantic.items()}
+        drivable = {row: label.to(device) for row, label in self.drivable.items()}
+        return Targets(detection, semantic, drivable)
 
     def of(self, task: str) -> dict[int, object]:
         """Row → label of one task."""

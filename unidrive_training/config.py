@@ -1,0 +1,71 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The training config: one YAML file, typed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from unidrive_training.data.augment import Augmentation
+from unidrive_training.data.stream import Source
+from unidrive_training.models.multitask import ModelConfig
+from unidrive_training.typed import Typed, parse, read_yaml
+
+
+class Phase(Typed):
+    """A stretch of training at one input size (height, width); its learning rate warms up, then decays."""
+
+    input_size: tuple[int, int]
+    iterations: int
+    batch_size: int
+    learning_rate: float
+    warmup: int = 200
+
+
+class TrainingConfig(Typed):
+    """Everything that determines a training run, beside the data itself."""
+
+    name: str
+    seed: int = 0
+    model: ModelConfig
+    data: list[Source] = []
+    augmentation: Augmentation = Augmentation()
+    phases: list[Phase]
+    loss_weights: dict[str, float] = {'detection': 1.0, 'semantic': 0.7, 'drivable': 0.7}
+    weight_decay: float = 1e-4
+    clip_norm: float = 1.0
+    ema_decay: float = 0.999
+    score_threshold: float = 0.3
+    bfloat16: bool = True
+    workers: int = 1
+    log_every: int = 50
+    checkpoint_every: int = 500
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(height, width) of the finished model's input: that of the last phase."""
+        return self.phases[-1].input_size
+
+
+def load_config(path: str | Path, overrides: list[str] | None = None) -> TrainingConfig:
+    """Read a config; ``overrides`` are ``dotted.key=value`` with YAML values.
+
+    Raises UserError naming the file and every key that is unknown or of the wrong type.
+    """
+    values = read_yaml(path)
+    for override in overrides or []:
+        key, _, text = override.partition('=')
+        _assign(values, key.split('.'), yaml.safe_load(text))
+    return parse(TrainingConfig, values, where=str(path))
+
+
+def _assign(values: Any, keys: list[str], value: Any) -> None:
+    for key in keys[:-1]:
+        values = values[int(key)] if isinstance(values, list) else values.setdefault(key, {})
+    if isinstance(values, list):
+        values[int(keys[-1])] = value
+    else:
+        values[keys[-1]] = value

@@ -1,0 +1,108 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Random views of a sample: one affine warp (scale, shift, flip) and colour changes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from unidrive_perception.geometry import DEFAULT_FILL
+from unidrive_perception.labels import UNKNOWN
+from unidrive_training.data.bdd100k import BoxLabels
+from unidrive_training.data.sample import Sample
+from unidrive_training.typed import Typed
+
+_MIN_VISIBLE = 0.3  # a truth cut to less than this share of its area is dropped
+_MIN_SIDE = 2.0  # input pixels
+
+
+class Augmentation(Typed):
+    """Ranges of the random changes; scale is relative to the letterboxed size."""
+
+    scale: tuple[float, float] = (0.8, 1.6)
+    flip: float = 0.5
+    brightness: float = 0.3
+    contrast: float = 0.3
+    saturation: float = 0.4
+    hue: float = 0.03
+
+
+def augment(
+    sample: Sample,
+    input_size: tuple[int, int],
+    options: Augmentation,
+    rng: np.random.Generator,
+) -> Sample:
+    """A random view of ``sample`` at ``input_size`` (height, width)."""
+    matrix = _random_affine(sample.image.shape[:2], input_size, options, rng)
+    size = (input_size[1], input_size[0])
+    image = cv2.warpAffine(sample.image, matrix, size, flags=cv2.INTER_LINEAR, borderValue=(DEFAULT_FILL,) * 3)
+
+    def warp(mask: np.ndarray | None) -> np.ndarray | None:
+        if mask is None:
+            return None
+        return cv2.warpAffine(mask, matrix, size, flags=cv2.INTER_NEAREST, borderValue=UNKNOWN)
+
+    boxes = sample.boxes and warp_boxes(sample.boxes, matrix, input_size)
+    return Sample(_recolor(image, options, rng), boxes, warp(sample.semantic), warp(sample.drivable))
+
+
+def _random_affine(
+    image_size: tuple[int, int],
+    input_size: tuple[int, int],
+    options: Augmentation,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """(2, 3) matrix image → input pixels: letterbox scale × random scale, random shift, random flip."""
+    height, width = image_size
+    fit = min(input_size[0] / height, input_size[1] / width)
+    factor = fit * np.exp(rng.uniform(*np.log(options.scale)))
+    slack_x, slack_y = input_size[1] - factor * width, input_size[0] - factor * height
+    matrix = np.array(
+        [[factor, 0, rng.uniform() * slack_x], [0, factor, rng.uniform() * slack_y]], np.float64
+    )
+    if rng.uniform() < options.flip:
+        matrix[0] = [-factor, 0, input_size[1] - matrix[0, 2]]
+    # OpenCV's warp maps pixel centres, boxes are measured from pixel corners.
+    matrix[:, 2] += 0.5 * (matrix[:, 0] + matrix[:, 1]) - 0.5
+    return matrix
+
+
+def warp_boxes(labels: BoxLabels, matrix: np.ndarray, size: tuple[int, int]) -> BoxLabels:
+    """Boxes through the warp, clipped to the view; those hardly left in it are dropped."""
+    corner = matrix.copy()
+    corner[:, 2] -= 0.5 * (matrix[:, 0] + matrix[:, 1]) - 0.5
+    x = np.sort(labels.boxes[:, 0::2] * corner[0, 0] + corner[0, 2], axis=1)
+    y = np.sort(labels.boxes[:, 1::2] * corner[1, 1] + corner[1, 2], axis=1)
+    area = (x[:, 1] - x[:, 0]) * (y[:, 1] - y[:, 0])
+    x, y = x.clip(0, size[1]), y.clip(0, size[0])
+    width, height = x[:, 1] - x[:, 0], y[:, 1] - y[:, 0]
+    keep = (width * height > _MIN_VISIBLE * area) & (np.minimum(width, height) >= _MIN_SIDE)
+    boxes = np.stack((x[:, 0], y[:, 0], x[:, 1], y[:, 1]), axis=1).astype(np.float32)
+    return replace(
+        labels,
+        boxes=boxes[keep],
+        class_ids=labels.class_ids[keep],
+        crowd=labels.crowd[keep],
+    )
+
+
+def _recolor(image: np.ndarray, options: Augmentation, rng: np.random.Generator) -> np.ndarray:
+    saturation, hue = rng.uniform(-1, 1, 2) * (options.saturation, options.hue)
+    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
+    steps = np.arange(256)
+    lookup = np.stack(
+        (
+            (steps + round(hue * 180)) % 180,
+            (steps * (1 + saturation)).clip(0, 255),
+            steps,
+        ),
+        axis=1,
+    )
+    image = cv2.cvtColor(cv2.LUT(hsv, lookup.astype(np.uint8)[None]), cv2.COLOR_HSV2RGB)
+    contrast, brightness = 1 + rng.uniform(-1, 1, 2) * (options.contrast, options.brightness)
+    curve = ((steps - 127.5) * contrast + 127.5) * brightness
+    return cv2.LUT(image, curve.clip(0, 255).astype(np.uint8))

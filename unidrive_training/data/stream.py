@@ -1,0 +1,103 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The endless stream of training batches; batch i is a pure function of (seed, i), so training resumes exactly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from unidrive_perception.errors import UserError
+from unidrive_training.data.augment import Augmentation, augment
+from unidrive_training.data.bdd100k import Record, read_split
+from unidrive_training.data.sample import Sample, load_sample
+from unidrive_training.models.targets import BoxTarget, Targets
+from unidrive_training.typed import Typed
+
+
+class Source(Typed):
+    """One BDD100K-layout folder and its share of every batch, relative to the other sources."""
+
+    root: Path
+    weight: float = 1.0
+
+
+class TrainingStream(Dataset):
+    """Item i is batch i: (images (B, H, W, 3) uint8, Targets)."""
+
+    def __init__(
+        self,
+        sources: list[Source],
+        batch_size: int,
+        input_size: tuple[int, int],
+        augmentation: Augmentation,
+        seed: int,
+    ) -> None:
+        self.records = [read_split(source.root, 'train') for source in sources]
+        for source, records in zip(sources, self.records, strict=True):
+            if not any(record.tasks() for record in records):
+                raise UserError(f'{source.root}: no training image has a label')
+        weights = np.array([source.weight for source in sources], np.float64)
+        self._shares = weights / weights.sum()
+        self._batch_size, self._input_size = batch_size, input_size
+        self._augmentation, self._seed = augmentation, seed
+        self._cache: dict[tuple[int, int], Sample] = {}
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, Targets]:
+        rng = np.random.default_rng((self._seed, index))
+        samples = [self._draw(rng) for _ in range(self._batch_size)]
+        return collate(samples)
+
+    def loader(self, start: int, stop: int, workers: int) -> DataLoader:
+        """Batches start..stop-1 in order, made by worker processes."""
+        return DataLoader(self, batch_size=None, sampler=range(start, stop), num_workers=workers)
+
+    def labelled_boxes(self) -> np.ndarray:
+        """All training boxes as (N, 4) cxcywh fractions of the letterboxed input."""
+        found = []
+        for records in self.records:
+            labelled = [r for r in records if r.boxes is not None and len(r.boxes.boxes)]
+            for record in labelled[:: max(1, len(labelled) // 300)]:
+                found.append(self._fractions(record))
+        return np.concatenate(found) if found else np.zeros((0, 4))
+
+    def _fractions(self, record: Record) -> np.ndarray:
+        height, width = load_sample(record).image.shape[:2]
+        fit = min(self._input_size[0] / height, self._input_size[1] / width)
+        boxes = record.boxes.boxes * fit / np.tile(self._input_size[::-1], 2)
+        return np.concatenate(((boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]), axis=1)
+
+    def _draw(self, rng: np.random.Generator) -> Sample:
+        source = rng.choice(len(self._shares), p=self._shares)
+        sample = self._load(source, int(rng.integers(len(self.records[source]))))
+        return augment(sample, self._input_size, self._augmentation, rng)
+
+    def _load(self, source: int, index: int) -> Sample:
+        """Decoded samples stay in memory, shrunk to what the largest view can show."""
+        key = (source, index)
+        if key not in self._cache:
+            longest = round(max(self._input_size) * self._augmentation.scale[1])
+            self._cache[key] = load_sample(self.records[source][index], longest)
+        return self._cache[key]
+
+
+def collate(samples: list[Sample]) -> tuple[torch.Tensor, Targets]:
+    """Samples of one size → images (B, H, W, 3) uint8 and their targets. Crowd boxes are not learned."""
+    images = torch.from_numpy(np.stack([sample.image for sample in samples]))
+    targets = Targets({}, {}, {})
+    for row, sample in enumerate(samples):
+        if sample.boxes is not None:
+            learned = ~sample.boxes.crowd
+            targets.detection[row] = BoxTarget(
+                torch.from_numpy(sample.boxes.boxes[learned]),
+                torch.from_numpy(sample.boxes.class_ids[learned]),
+                torch.from_numpy(sample.boxes.annotated),
+            )
+        if sample.semantic is not None:
+            targets.semantic[row] = torch.from_numpy(sample.semantic)
+        if sample.drivable is not None:
+            targets.drivable[row] = torch.from_numpy(sample.drivable)
+    return images, targets

@@ -1,0 +1,47 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints: written atomically, so a run killed at any moment goes on from the last complete one."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from unidrive_perception.errors import UserError
+from unidrive_training.config import TrainingConfig
+from unidrive_training.models.multitask import MultiTaskModel
+from unidrive_training.typed import parse
+
+FILE_NAME = 'checkpoint.pt'
+
+
+def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
+    """Replace the folder's checkpoint by ``state`` in one step."""
+    partial = folder / f'{FILE_NAME}.part'
+    torch.save(state, partial)
+    os.replace(partial, folder / FILE_NAME)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The state in a checkpoint file or run folder; no code in the file is executed."""
+    path = path / FILE_NAME if path.is_dir() else path
+    if not path.is_file():
+        raise UserError(f'{path}: no such checkpoint; give a run folder of `unidrive train`')
+    try:
+        return torch.load(path, map_location='cpu', weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
+        raise UserError(f'{path}: not a readable checkpoint ({error})'.splitlines()[0]) from error
+
+
+def load_trained_model(path: Path) -> tuple[MultiTaskModel, TrainingConfig, dict[str, Any]]:
+    """The averaged model of a checkpoint in evaluation mode, its config, and the run's facts."""
+    state = read_checkpoint(path)
+    config = parse(TrainingConfig, state['config'], where=str(path))
+    model = MultiTaskModel(config.model)
+    model.load_state_dict(state['average'])
+    facts = {key: state[key] for key in ('iteration', 'seconds')}
+    return model.eval(), config, facts

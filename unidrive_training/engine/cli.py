@@ -1,0 +1,58 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""``unidrive train``: a model from a config and BDD100K-layout data."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from unidrive_perception.errors import UserError
+from unidrive_training.config import load_config
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument('config', type=Path, help='training config, e.g. config/training/nano.yaml')
+    parser.add_argument('out', type=Path, help='run folder: checkpoint, config, TensorBoard log')
+    parser.add_argument(
+        '--data',
+        action='append',
+        metavar='FOLDER[:WEIGHT]',
+        help='BDD100K-layout folder and its share of a batch (default 1); repeatable',
+    )
+    parser.add_argument(
+        '--set',
+        action='append',
+        metavar='KEY=VALUE',
+        help='change one setting, e.g. phases.0.iterations=100',
+    )
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--resume', action='store_true', help='go on from the checkpoint in OUT')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train to the end of the last phase."""
+    from unidrive_training.engine.trainer import Trainer
+
+    config = load_config(args.config, args.set)
+    if args.data:
+        config = config.model_copy(update={'data': [_source(text) for text in args.data]})
+    if not config.data:
+        raise UserError('no training data: add --data FOLDER (see `unidrive scenes`)')
+    trainer = Trainer(config, args.out, args.device, args.resume)
+    trainer.run()
+    print(f'trained {trainer.iteration} iterations in {trainer.seconds:.0f} s → {args.out}')
+    return 0
+
+
+def _source(text: str):  # noqa: ANN202
+    from unidrive_training.data.stream import Source
+
+    folder, _, weight = text.rpartition(':')
+    try:
+        return Source(root=Path(folder), weight=float(weight)) if folder else Source(root=Path(text))
+    except ValueError:
+        return Source(root=Path(text))

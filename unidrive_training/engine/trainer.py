@@ -1,0 +1,174 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The training loop: phases of batches through one optimizer, with a moving average of the weights."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from unidrive_perception.errors import UserError
+from unidrive_training.config import Phase, TrainingConfig
+from unidrive_training.data.stream import TrainingStream
+from unidrive_training.engine.checkpoint import FILE_NAME, read_checkpoint, save_checkpoint
+from unidrive_training.models.multitask import MultiTaskModel
+from unidrive_training.models.targets import Targets
+
+
+class Trainer:
+    """Trains one model into one run folder; ``run`` goes on where the folder's checkpoint stopped."""
+
+    def __init__(self, config: TrainingConfig, folder: Path, device: str, resume: bool) -> None:
+        self.config, self.folder, self.device = config, folder, torch.device(device)
+        torch.manual_seed(config.seed)
+        self.model = MultiTaskModel(config.model).to(self.device)
+        self.model = self.model.to(memory_format=torch.channels_last)
+        self.average = AveragedModel(
+            self.model, avg_fn=_moving_average(config.ema_decay), use_buffers=True
+        )
+        self.optimizer = torch.optim.AdamW(
+            _parameter_groups(self.model, config.weight_decay), lr=0.0, fused=True
+        )
+        self.iteration = 0
+        self.seconds = 0.0
+        folder.mkdir(parents=True, exist_ok=True)
+        if resume:
+            self._restore()
+        elif (folder / FILE_NAME).exists():
+            raise UserError(f'{folder} holds a checkpoint; add --resume or give a new folder')
+
+    def run(self) -> None:
+        """Train every phase to its end."""
+        started = time.monotonic() - self.seconds
+        writer = SummaryWriter(self.folder / 'tensorboard', purge_step=self.iteration)
+        total = sum(phase.iterations for phase in self.config.phases)
+        with tqdm(total=total, initial=self.iteration, desc=self.config.name) as bar:
+            for phase, learning_rate, images, targets in self._batches():
+                terms = self._step(images, targets, learning_rate)
+                self.iteration += 1
+                self.seconds = time.monotonic() - started
+                bar.update()
+                if self.iteration % self.config.log_every == 0 or self.iteration == total:
+                    self._log(writer, bar, terms, learning_rate, phase)
+                if self.iteration % self.config.checkpoint_every == 0 or self.iteration == total:
+                    save_checkpoint(self.folder, self._state())
+        writer.close()
+
+    def _batches(self) -> Iterator[tuple[Phase, float, Tensor, Targets]]:
+        """Batches from the current iteration on, with the phase and learning rate of each."""
+        first = 0
+        for phase in self.config.phases:
+            last = first + phase.iterations
+            if self.iteration < last:
+                stream = self._stream(phase)
+                start = max(first, self.iteration)
+                loader = stream.loader(start, last, self.config.workers)
+                for index, (images, targets) in enumerate(loader, start):
+                    yield phase, _learning_rate(phase, index - first), images, targets
+            first = last
+
+    def _stream(self, phase: Phase) -> TrainingStream:
+        config = self.config
+        stream = TrainingStream(
+            config.data, phase.batch_size, phase.input_size, config.augmentation, config.seed
+        )
+        detection = self.model.heads['detection'] if 'detection' in self.model.heads else None
+        if self.iteration == 0 and detection and detection.config.proposal_init == 'dataset':
+            detection.fit_proposals(stream.labelled_boxes(), config.seed)
+        return stream
+
+    def _step(self, images: Tensor, targets: Targets, learning_rate: float) -> dict[str, Tensor]:
+        """One optimizer step; the unweighted-by-task loss terms."""
+        torch.manual_seed(self.config.seed + self.iteration)  # dropout, the same after a resume
+        self.model.train()
+        for group in self.optimizer.param_groups:
+            group['lr'] = learning_rate
+        images, targets = images.to(self.device), targets.to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bfloat16):
+            terms = self.model.losses(images, targets)
+        loss = sum(
+            self.config.loss_weights[name.split('/')[0]] * value for name, value in terms.items()
+        )
+        if not math.isfinite(loss.item()):
+            values = {name: value.item() for name, value in terms.items()}
+            raise UserError(f'loss is not finite at iteration {self.iteration}: {values}')
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        self.optimizer.step()
+        self.average.update_parameters(self.model)
+        return terms
+
+    def _log(
+        self,
+        writer: SummaryWriter,
+        bar: tqdm,
+        terms: dict[str, Tensor],
+        learning_rate: float,
+        phase: Phase,
+    ) -> None:
+        for name, value in terms.items():
+            writer.add_scalar(f'loss/{name}', value.item(), self.iteration)
+        writer.add_scalar('learning_rate', learning_rate, self.iteration)
+        size = 'x'.join(map(str, phase.input_size[::-1]))
+        brief = {name: f'{value.item():.2f}' for name, value in terms.items()}
+        bar.set_postfix({'size': size, **brief})
+
+    def _state(self) -> dict[str, object]:
+        return {
+            'config': self.config.model_dump(mode='json'),
+            'model': self.model.state_dict(),
+            'average': self.average.module.state_dict(),
+            'averaged': int(self.average.n_averaged),
+            'optimizer': self.optimizer.state_dict(),
+            'iteration': self.iteration,
+            'seconds': self.seconds,
+        }
+
+    def _restore(self) -> None:
+        state = read_checkpoint(self.folder)
+        if state['config'] != self.config.model_dump(mode='json'):
+            raise UserError(f'{self.folder}: the checkpoint was trained with another config')
+        self.model.load_state_dict(state['model'])
+        self.average.module.load_state_dict(state['average'])
+        self.average.n_averaged.fill_(state['averaged'])
+        self.optimizer.load_state_dict(state['optimizer'])
+        self.iteration, self.seconds = state['iteration'], state['seconds']
+
+
+def _learning_rate(phase: Phase, step: int) -> float:
+    """Linear warm-up, then cosine decay to 2 % of the peak at the end of the phase."""
+    if step < phase.warmup:
+        return phase.learning_rate * (step + 1) / phase.warmup
+    progress = (step - phase.warmup) / max(1, phase.iterations - phase.warmup)
+    return phase.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+def _moving_average(decay: float):  # noqa: ANN202
+    """Exponential average that follows the model closely at first, when there is little to average."""
+
+    def update(average: Tensor, current: Tensor, count: Tensor) -> Tensor:
+        keep = min(decay, (1 + int(count)) / (10 + int(count)))
+        return average * keep + current * (1 - keep)
+
+    return update
+
+
+def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
+    """Weight decay on matrices and kernels only, not on norms, biases and learned boxes."""
+    decayed, free = [], []
+    for name, parameter in model.named_parameters():
+        plain = parameter.dim() > 1 and 'proposal_boxes' not in name
+        (decayed if plain else free).append(parameter)
+    return [
+        {'params': decayed, 'weight_decay': weight_decay},
+        {'params': free, 'weight_decay': 0.0},
+    ]

@@ -1,0 +1,49 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""``unidrive evaluate``: scores of a bundle or checkpoint, printed and optionally written as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from unidrive_perception.bundle import Bundle
+from unidrive_perception.predictor import Predictor
+from unidrive_training.evaluation.evaluate import AnyPredictor, evaluate
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument('model', type=Path, help='bundle folder, or run folder of `unidrive train`')
+    parser.add_argument('data', type=Path, nargs='+', help='BDD100K-layout folders, scored one by one')
+    parser.add_argument('--split', default='val')
+    parser.add_argument('--json', type=Path, help='also write the scores here')
+    parser.add_argument('--device', default='auto', help='auto, cpu or cuda')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Score the model on every folder."""
+    predictor = _load(args.model, args.device)
+    results = {root.name: evaluate(predictor, root, args.split) for root in args.data}
+    for name, tasks in results.items():
+        for task, scores in tasks.items():
+            print(f'{name} {task}: {_summary(scores)}')
+    if args.json:
+        args.json.write_text(json.dumps(results, indent=2) + '\n')
+    return 0
+
+
+def _load(path: Path, device: str) -> AnyPredictor:
+    if (path / 'manifest.yaml').exists() or not path.exists():
+        return Predictor(Bundle.load(path), device=device, score_threshold=0.0)
+    from unidrive_training.evaluation.checkpoint_predictor import CheckpointPredictor
+
+    return CheckpointPredictor(path, 'cpu' if device == 'auto' else device)
+
+
+def _summary(scores: dict) -> str:
+    flat = {k: v for k, v in scores.items() if not isinstance(v, dict)}
+    text = ', '.join(f'{k} {v:.3f}' if isinstance(v, float) else f'{k} {v}' for k, v in flat.items())
+    per_class = next(v for v in scores.values() if isinstance(v, dict))
+    return text + ' (' + ', '.join(f'{k} {v:.2f}' for k, v in per_class.items()) + ')'

@@ -1,0 +1,123 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""``unidrive export``: a checkpoint as the bundle that the node runs."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import logging
+import shutil
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+
+from unidrive_perception.bundle import (
+    Bundle,
+    InputSpec,
+    Manifest,
+    ProgramSpec,
+    TaskSpec,
+    write_manifest,
+)
+from unidrive_perception.errors import UserError
+from unidrive_perception.geometry import DEFAULT_FILL
+from unidrive_perception.labels import BDD100K_LABELS
+from unidrive_training.config import TrainingConfig
+from unidrive_training.engine.checkpoint import load_trained_model
+from unidrive_training.models.multitask import IMAGENET_MEAN, IMAGENET_STD, MultiTaskModel
+
+PROGRAM = 'model.onnx'
+_OPSET = 18
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument('run', type=Path, help='run folder of `unidrive train`')
+    parser.add_argument('out', type=Path, help='new bundle folder')
+    parser.add_argument('--scores', type=Path, help='JSON of `unidrive evaluate`, for the manifest')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export, check the program against the model, and write the bundle in one step."""
+    if args.out.exists():
+        raise UserError(f'{args.out} exists; give a new folder or delete it')
+    model, config, facts = load_trained_model(args.run)
+    scores = json.loads(args.scores.read_text()) if args.scores else {}
+    partial = args.out.with_name(f'.{args.out.name}.part')
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        export_program(model, config.input_size, partial / PROGRAM)
+        check_program(model, config.input_size, partial / PROGRAM)
+        write_manifest(partial, _manifest(model, config, facts, scores, partial / PROGRAM))
+        Bundle.load(partial)
+        partial.rename(args.out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    print(f'bundle → {args.out}')
+    return 0
+
+
+def export_program(model: MultiTaskModel, input_size: tuple[int, int], path: Path) -> None:
+    """Write the model as ONNX: ``images`` (N, H, W, 3) uint8 in, the tasks' predictions out."""
+    example = torch.zeros(2, *input_size, 3, dtype=torch.uint8)
+    with torch.no_grad():
+        names = list(model(example))
+    logging.getLogger('torch.onnx').setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        program = torch.onnx.export(
+            model,
+            (example,),
+            input_names=['images'],
+            output_names=names,
+            opset_version=_OPSET,
+            dynamic_shapes={'images': {0: torch.export.Dim('batch', min=1, max=64)}},
+            dynamo=True,
+            verbose=False,
+        )
+    program.save(path)
+
+
+def check_program(model: MultiTaskModel, input_size: tuple[int, int], path: Path) -> None:
+    """Compare the program with the model on a random image; UserError when they disagree."""
+    images = torch.randint(0, 256, (1, *input_size, 3), dtype=torch.uint8)
+    expected = {name: value.numpy() for name, value in model.predict(images).items()}
+    session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
+    names = [output.name for output in session.get_outputs()]
+    actual = dict(zip(names, session.run(None, {'images': images.numpy()}), strict=True))
+    for task in ('semantic', 'drivable'):
+        if task in expected and np.mean(expected[task] != actual[task]) > 1e-3:
+            raise UserError(f'exported program disagrees with the model on {task}; file a bug')
+    if 'scores' in expected and not np.allclose(expected['scores'], actual['scores'], atol=1e-3):
+        raise UserError('exported program disagrees with the model on scores; file a bug')
+
+
+def _manifest(
+    model: MultiTaskModel,
+    config: TrainingConfig,
+    facts: dict[str, object],
+    scores: dict[str, dict],
+    program: Path,
+) -> Manifest:
+    height, width = config.input_size
+    tasks = {
+        task: TaskSpec(
+            BDD100K_LABELS[task], config.score_threshold if task == 'detection' else None
+        )
+        for task in model.heads
+    }
+    sha256 = hashlib.sha256(program.read_bytes()).hexdigest()
+    return Manifest(
+        name=config.name,
+        input=InputSpec(height, width, IMAGENET_MEAN, IMAGENET_STD, DEFAULT_FILL),
+        tasks=tasks,
+        program=ProgramSpec('onnx', program.name, sha256),
+        training={'config': config.model_dump(mode='json'), **facts},
+        metrics=scores,
+    )
