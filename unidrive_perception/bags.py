@@ -13,25 +13,18 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from rosbags import rosbag1, rosbag2
-from rosbags.convert.converter import is_same_wireformat, migrate_bytes
-from rosbags.interfaces import Connection, MessageDefinitionFormat, Qos
-from rosbags.typesys import (
-    Stores,
-    TypesysError,
-    get_types_from_idl,
-    get_types_from_msg,
-    get_typestore,
-)
+from rosbags.interfaces import Connection, Qos
 from rosbags.typesys.store import Typestore
 
 from unidrive_perception.errors import UserError
-from unidrive_perception.message_types import default_typestore
+from unidrive_perception.message_types import BagTypes, default_typestore
+from unidrive_perception.unfinished_mcap import UnfinishedMcap, is_unfinished
 
 STORAGES = {'mcap': rosbag2.StoragePlugin.MCAP, 'sqlite3': rosbag2.StoragePlugin.SQLITE3}
 BAG_SUFFIXES = ('.mcap', '.db3', '.bag')
@@ -86,10 +79,9 @@ class BagReader:
     def __init__(self, path: Path) -> None:
         """Open the bag at ``path``."""
         self.path = path
-        self.damage: str | None = None
-        self._reader = _open_reader(path)
+        self._reader, self.damage = _open_reader(path)
         self._is_rosbag1 = isinstance(self._reader, rosbag1.Reader)
-        self._types = _BagTypes(self._reader.connections, self._is_rosbag1)
+        self._types = BagTypes(self._reader.connections, self._is_rosbag1)
         self.topics = _topics(self._reader.connections)
 
     def __enter__(self) -> BagReader:
@@ -164,17 +156,31 @@ class BagReader:
             self._reader = None
 
 
-def _open_reader(path: Path) -> rosbag1.Reader | rosbag2.Reader:
+def _open_reader(path: Path) -> tuple[rosbag1.Reader | rosbag2.Reader, str | None]:
+    """Return an open reader, and what to tell the user about a bag whose end is missing."""
     if not path.exists():
         raise BagError(f'there is no bag {path}')
     if not is_bag(path):
         raise BagError(
             f'{path} is no bag: expected a rosbag2 folder or a .mcap, .db3 or .bag file'
         )
+    files = _storage_files(path) if path.is_dir() else [path]
     if path.is_dir() and not (path / 'metadata.yaml').exists():
-        path = _only_storage_file(path)
-    reader = rosbag1.Reader(path) if path.suffix == '.bag' else rosbag2.Reader(path)
+        if len(files) > 1:
+            raise BagError(
+                f'the bag {path} has no metadata.yaml and several storage files: write it with '
+                f'`ros2 bag reindex {path}`, or give one of the files'
+            )
+        path = files[0]
+    if len(files) == 1 and is_unfinished(files[0]):
+        damage = f'{path} was never finished: only its complete messages are read'
+        return _opened(UnfinishedMcap(files[0])), damage
+    return _opened(path), None
+
+
+def _opened(path: Path | UnfinishedMcap) -> rosbag1.Reader | rosbag2.Reader:
     try:
+        reader = rosbag1.Reader(path) if path.suffix == '.bag' else rosbag2.Reader(path)
         reader.open()
     except Exception as error:  # whatever the library makes of damaged bytes
         raise BagError(f'the bag {path} cannot be opened: {error}') from error
@@ -183,17 +189,6 @@ def _open_reader(path: Path) -> rosbag1.Reader | rosbag2.Reader:
 
 def _storage_files(folder: Path) -> list[Path]:
     return [file for file in sorted(folder.iterdir()) if file.suffix in ('.mcap', '.db3')]
-
-
-def _only_storage_file(folder: Path) -> Path:
-    """Return the one storage file of a bag whose recorder was killed before it had finished."""
-    files = _storage_files(folder)
-    if len(files) > 1:
-        raise BagError(
-            f'the bag {folder} has no metadata.yaml and several storage files: write it with '
-            f'`ros2 bag reindex {folder}`, or give one of the files'
-        )
-    return files[0]
 
 
 def _topics(connections: Collection[Connection]) -> dict[str, BagTopic]:
@@ -208,81 +203,6 @@ def _topics(connections: Collection[Connection]) -> dict[str, BagTopic]:
             tuple(getattr(conn.ext, 'offered_qos_profiles', ())),
         )
     return topics
-
-
-class _BagTypes:
-    """The message types of one bag: as its own definitions say, else as we know them."""
-
-    def __init__(self, connections: Collection[Connection], is_rosbag1: bool) -> None:
-        self._base = default_typestore()
-        self._connections = {conn.msgtype: conn for conn in connections}
-        self._is_rosbag1 = is_rosbag1
-        self._stores: dict[str, Typestore] = {}
-        self._converters: dict[str, Callable[[bytes], memoryview] | None] = {}
-
-    def store(self, msgtype: str) -> Typestore:
-        """Return a store that knows ``msgtype`` the way the bag does."""
-        if self._is_rosbag1:
-            return self._base
-        if msgtype not in self._stores:
-            own = self._own_store(msgtype)
-            known = msgtype in self._base.fielddefs
-            same = own and known and is_same_wireformat(own, self._base, msgtype, msgtype)
-            self._stores[msgtype] = self._base if same or own is None else own
-        return self._stores[msgtype]
-
-    def is_convertible(self, msgtype: str) -> bool:
-        """Say whether messages of this type can be given as ROS 2 messages."""
-        return not self._is_rosbag1 or self._converter(msgtype) is not None
-
-    def to_cdr(self, data: bytes, msgtype: str) -> memoryview:
-        """Convert one message of a rosbag1."""
-        converter = self._converter(msgtype)
-        assert converter is not None, msgtype
-        return converter(data)
-
-    def _own_store(self, msgtype: str) -> Typestore | None:
-        """Return a store of the definitions that stand in the bag, None where there are none."""
-        definition = self._connections[msgtype].msgdef
-        store = get_typestore(Stores.EMPTY)
-        try:
-            if definition.format == MessageDefinitionFormat.MSG and definition.data:
-                types = get_types_from_msg(definition.data, msgtype)
-            elif definition.format == MessageDefinitionFormat.IDL:
-                types = _types_from_idl(definition.data)
-            else:
-                return None
-            store.register({n: fields for n, fields in types.items() if n not in store.fielddefs})
-        except TypesysError:  # a definition nobody can read: the type may be one that we know
-            return None
-        return store if msgtype in store.fielddefs else None
-
-    def _converter(self, msgtype: str) -> Callable[[bytes], memoryview] | None:
-        if msgtype not in self._converters:
-            self._converters[msgtype] = self._make_converter(msgtype)
-        return self._converters[msgtype]
-
-    def _make_converter(self, msgtype: str) -> Callable[[bytes], memoryview] | None:
-        """Return what turns a rosbag1 message into CDR, None where that cannot be."""
-        source, target = self._own_store(msgtype), self._base
-        if source is None or msgtype not in target.fielddefs:
-            return None
-        if is_same_wireformat(source, target, msgtype, msgtype):
-            return lambda data: target.ros1_to_cdr(data, msgtype)
-        cache: dict[str, object] = {}
-        return lambda data: migrate_bytes(
-            source, target, msgtype, msgtype, cache, data, src_is2=False, dst_is2=True
-        )
-
-
-def _types_from_idl(text: str) -> dict:
-    """Parse the IDL definitions of a bag, which stand one after the other, lines between them."""
-    separator = '=' * 80 + '\n'
-    parts = [part.split('\n', 1)[1] for part in text.split(separator) if part.startswith('IDL: ')]
-    types: dict = {}
-    for part in parts or [text]:
-        types.update(get_types_from_idl(part))
-    return types
 
 
 class BagWriter:

@@ -10,11 +10,18 @@ package that is installed, are read from the ``.msg`` files of the ROS environme
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from rosbags.interfaces import Nodetype
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.convert.converter import is_same_wireformat, migrate_bytes
+from rosbags.interfaces import Connection, MessageDefinitionFormat, Nodetype
+from rosbags.typesys import (
+    Stores,
+    TypesysError,
+    get_types_from_idl,
+    get_types_from_msg,
+    get_typestore,
+)
 from rosbags.typesys.store import Typestore
 
 OWN_PACKAGE = 'unidrive_msgs'
@@ -51,6 +58,72 @@ def installed_typestore(msgtype: str) -> Typestore | None:
     return store
 
 
+class BagTypes:
+    """The message types of one bag: as its own definitions say, else as we know them."""
+
+    def __init__(self, connections: Collection[Connection], is_rosbag1: bool) -> None:
+        """Take the connections of an open bag."""
+        self._base = default_typestore()
+        self._connections = {conn.msgtype: conn for conn in connections}
+        self._is_rosbag1 = is_rosbag1
+        self._stores: dict[str, Typestore] = {}
+        self._converters: dict[str, Callable[[bytes], memoryview] | None] = {}
+
+    def store(self, msgtype: str) -> Typestore:
+        """Return a store that knows ``msgtype`` the way the bag does."""
+        if self._is_rosbag1:
+            return self._base
+        if msgtype not in self._stores:
+            own = self._own_store(msgtype)
+            known = msgtype in self._base.fielddefs
+            same = own and known and is_same_wireformat(own, self._base, msgtype, msgtype)
+            self._stores[msgtype] = self._base if same or own is None else own
+        return self._stores[msgtype]
+
+    def is_convertible(self, msgtype: str) -> bool:
+        """Say whether messages of this type can be given as ROS 2 messages."""
+        return not self._is_rosbag1 or self._converter(msgtype) is not None
+
+    def to_cdr(self, data: bytes, msgtype: str) -> memoryview:
+        """Convert one message of a rosbag1."""
+        converter = self._converter(msgtype)
+        assert converter is not None, msgtype
+        return converter(data)
+
+    def _own_store(self, msgtype: str) -> Typestore | None:
+        """Return a store of the definitions that stand in the bag, None where there are none."""
+        definition = self._connections[msgtype].msgdef
+        store = get_typestore(Stores.EMPTY)
+        try:
+            if definition.format == MessageDefinitionFormat.MSG and definition.data:
+                types = get_types_from_msg(definition.data, msgtype)
+            elif definition.format == MessageDefinitionFormat.IDL:
+                types = _types_from_idl(definition.data)
+            else:
+                return None
+            store.register({n: fields for n, fields in types.items() if n not in store.fielddefs})
+        except TypesysError:  # a definition nobody can read: the type may be one that we know
+            return None
+        return store if msgtype in store.fielddefs else None
+
+    def _converter(self, msgtype: str) -> Callable[[bytes], memoryview] | None:
+        if msgtype not in self._converters:
+            self._converters[msgtype] = self._make_converter(msgtype)
+        return self._converters[msgtype]
+
+    def _make_converter(self, msgtype: str) -> Callable[[bytes], memoryview] | None:
+        """Return what turns a rosbag1 message into CDR, None where that cannot be."""
+        source, target = self._own_store(msgtype), self._base
+        if source is None or msgtype not in target.fielddefs:
+            return None
+        if is_same_wireformat(source, target, msgtype, msgtype):
+            return lambda data: target.ros1_to_cdr(data, msgtype)
+        cache: dict[str, object] = {}
+        return lambda data: migrate_bytes(
+            source, target, msgtype, msgtype, cache, data, src_is2=False, dst_is2=True
+        )
+
+
 def _prefixes() -> Iterator[Path]:
     for prefix in os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep):
         if prefix:
@@ -82,3 +155,13 @@ def _used_types(definition: tuple) -> Iterator[str]:
             kind, detail = detail[0]
         if kind == Nodetype.NAME:
             yield detail
+
+
+def _types_from_idl(text: str) -> dict:
+    """Parse the IDL definitions of a bag, which stand one after the other, lines between them."""
+    separator = '=' * 80 + '\n'
+    parts = [part.split('\n', 1)[1] for part in text.split(separator) if part.startswith('IDL: ')]
+    types: dict = {}
+    for part in parts or [text]:
+        types.update(get_types_from_idl(part))
+    return types
