@@ -24,6 +24,7 @@ from unidrive_perception.labels import UNKNOWN, ClassInfo, LabelTable
 
 FORMAT_VERSION = 1
 MANIFEST = 'manifest.yaml'
+DEFAULT_NAME = 'nano'
 TASKS = ('detection', 'semantic', 'drivable')
 
 
@@ -113,6 +114,15 @@ class Bundle:
     def labels(self) -> dict[str, LabelTable]:
         """The label table of each task the bundle has."""
         return {task: spec.labels for task, spec in self.manifest.tasks.items()}
+
+
+def default_bundle() -> Path:
+    """Where the bundle lies that comes with UniDrive: in the source tree, else installed."""
+    relative = Path('config', 'bundles', DEFAULT_NAME)
+    prefixes = filter(None, os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep))
+    folders = [Path(__file__).resolve().parents[1] / relative]
+    folders += [Path(prefix, 'share', 'unidrive_perception') / relative for prefix in prefixes]
+    return next((folder for folder in folders if folder.is_dir()), folders[0])
 
 
 def file_sha256(path: Path | str) -> str:

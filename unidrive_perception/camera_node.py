@@ -1,0 +1,119 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The perception node's side of one camera: its subscription, and warnings when nothing comes."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, QoSReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CompressedImage, Image
+
+from unidrive_perception.diagnostics import CameraHealth
+from unidrive_perception.image_bridge import find_cv_bridge
+from unidrive_perception.image_codec import compressed_to_rgb, image_to_rgb
+from unidrive_perception.image_topics import (
+    COMPRESSED,
+    IMAGE,
+    image_topic,
+    incompatible_qos,
+    no_image,
+)
+
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:  # its name before ROS 2 Jazzy
+    from rclpy.qos_event import SubscriptionEventCallbacks
+
+REPEAT_WARNING_S = 30.0
+
+
+class Camera:
+    """Subscribes to the images of one camera, and watches that they come.
+
+    ``topic`` may be relative and remapped; ``received(camera, message)`` is called in the
+    executor's thread.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        topic: str,
+        transport: str,
+        reliability: str,
+        received: Callable[[Camera, Any], None],
+    ) -> None:
+        self._node = node
+        self._received = received
+        self.topic, transport = image_topic(node.resolve_topic_name(topic), transport)
+        self.health = CameraHealth(self.topic, time.monotonic())
+        self._warned_at: float | None = None
+        self._incompatible = False
+        if transport == 'compressed':
+            kind, self._msgtype = CompressedImage, COMPRESSED
+            self.decode: Callable[[Any], np.ndarray] = compressed_to_rgb
+        else:
+            kind, self._msgtype = Image, IMAGE
+            self.decode = functools.partial(image_to_rgb, bridge=find_cv_bridge())
+        qos = QoSProfile(depth=1, reliability=QoSReliabilityPolicy[reliability.upper()])
+        self._subscription = node.create_subscription(
+            kind,
+            self.topic,
+            self._on_image,
+            qos,
+            event_callbacks=SubscriptionEventCallbacks(
+                incompatible_qos=self._on_incompatible_qos,
+                message_lost=lambda event: self.health.lost(event.total_count_change),
+            ),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
+        self._reliability = qos.reliability.name.lower()  # an override has changed it in place
+        node.get_logger().info(
+            f'waiting for {self._msgtype} on {self.topic} ({self._reliability})'
+        )
+
+    def close(self) -> None:
+        """End the subscription."""
+        self._node.destroy_subscription(self._subscription)
+
+    def watch(self, now: float, limit: float) -> None:
+        """Warn of publishers that we cannot hear, and of ``limit`` seconds without an image."""
+        if self._incompatible:
+            self._incompatible = False
+            self._warn(incompatible_qos(self.topic, self._reliability, self._publishers()))
+        silence = self.health.silence(now)
+        if silence <= limit:
+            if self._warned_at is not None:
+                self._node.get_logger().info(f'images arrive on {self.topic} again')
+            self._warned_at = None
+        elif self._warned_at is None or now - self._warned_at >= REPEAT_WARNING_S:
+            self._warned_at = now
+            topics = dict(self._node.get_topic_names_and_types())
+            self._warn(
+                no_image(
+                    self.topic,
+                    self._msgtype,
+                    self._reliability,
+                    silence,
+                    self._publishers(),
+                    topics,
+                )
+            )
+
+    def _on_image(self, message: Any) -> None:
+        self._received(self, message)
+
+    def _on_incompatible_qos(self, event: Any) -> None:
+        self._incompatible = True  # the graph names the publisher a moment later: see watch
+
+    def _publishers(self) -> list[Any]:
+        return self._node.get_publishers_info_by_topic(self.topic)
+
+    def _warn(self, sentence: str) -> None:
+        self._node.get_logger().warning(sentence)

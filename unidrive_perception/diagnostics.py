@@ -1,0 +1,151 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""How well one camera is served: counters, rates over a few seconds, and a verdict. No ROS here.
+
+Times are seconds of any steady clock.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass, replace
+
+OK, WARN, ERROR, STALE = range(4)
+"""Levels as numbered in diagnostic_msgs/DiagnosticStatus."""
+
+WINDOW = 5
+"""Reports that a rate and a verdict look back on."""
+
+DROP_SHARE = 0.1
+"""Share of dropped images that is worth a warning; one now and then is how keep-latest works."""
+
+
+@dataclass(frozen=True)
+class Counters:
+    """Images since the node was activated."""
+
+    received: int = 0
+    processed: int = 0
+    dropped: int = 0
+    bad: int = 0
+    failed: int = 0
+    lost: int = 0
+
+    def __sub__(self, earlier: Counters) -> Counters:
+        return Counters(
+            *(getattr(self, f) - getattr(earlier, f) for f in self.__dataclass_fields__)
+        )
+
+
+@dataclass(frozen=True)
+class Report:
+    """One diagnostic status: level, one sentence, and values for display."""
+
+    level: int
+    message: str
+    values: dict[str, str]
+
+
+class CameraHealth:
+    """Counts what becomes of the images of one camera. May be used from several threads."""
+
+    def __init__(self, topic: str, now: float) -> None:
+        self.topic = topic
+        self._lock = threading.Lock()
+        self._counters = Counters()
+        self._last_image = now  # or the start, as long as there is none
+        self._last_problem = ''
+        self._age_ms = self._work_ms = float('nan')
+        self._history: deque[tuple[float, Counters]] = deque(
+            [(now, Counters())], maxlen=WINDOW + 1
+        )
+
+    def received(self, now: float, dropped: bool) -> int:
+        """Count an image, and with ``dropped`` the waiting one that it replaced; how many yet."""
+        with self._lock:
+            self._last_image = now
+            self._add(received=1, dropped=int(dropped))
+            return self._counters.received
+
+    def processed(self, age_ms: float, work_ms: float) -> Counters:
+        """Count an image whose results are out; the counters with it."""
+        with self._lock:
+            self._age_ms, self._work_ms = age_ms, work_ms
+            self._add(processed=1)
+            return self._counters
+
+    def bad(self, problem: str) -> None:
+        """Count an image that could not be decoded."""
+        with self._lock:
+            self._last_problem = problem
+            self._add(bad=1)
+
+    def failed(self, problem: str) -> None:
+        """Count an image that our own work failed on."""
+        with self._lock:
+            self._last_problem = problem
+            self._add(failed=1)
+
+    def lost(self, count: int) -> None:
+        """Count images that DDS says were lost before they reached us."""
+        with self._lock:
+            self._add(lost=count)
+
+    @property
+    def counters(self) -> Counters:
+        """The counters now."""
+        return self._counters
+
+    def silence(self, now: float) -> float:
+        """Seconds since the last image, or since the start."""
+        return now - self._last_image
+
+    def report(self, now: float, stale_after: float) -> Report:
+        """Judge the last few reports' time; to be called once a second."""
+        with self._lock:
+            counters, silence = self._counters, self.silence(now)
+            start, before = self._history[0]
+            self._history.append((now, counters))
+            problem, age_ms, work_ms = self._last_problem, self._age_ms, self._work_ms
+        recent, seconds = counters - before, max(now - start, 1e-9)
+        level, message = self._verdict(recent, silence, stale_after, problem)
+        values = {
+            'input rate [Hz]': f'{recent.received / seconds:.1f}',
+            'output rate [Hz]': f'{recent.processed / seconds:.1f}',
+            'received': str(counters.received),
+            'processed': str(counters.processed),
+            'dropped': str(counters.dropped),
+            'bad': str(counters.bad),
+            'failed': str(counters.failed),
+            'lost in transport': str(counters.lost),
+            'age of last result [ms]': f'{age_ms:.1f}',
+            'work per image [ms]': f'{work_ms:.1f}',
+        }
+        return Report(level, message, values)
+
+    def _verdict(
+        self, recent: Counters, silence: float, stale_after: float, problem: str
+    ) -> tuple[int, str]:
+        if recent.failed:
+            return ERROR, f'{recent.failed} images failed; last: {problem}'
+        if recent.bad and not recent.processed:
+            return ERROR, f'none of {recent.bad} images could be decoded; last: {problem}'
+        if silence > stale_after:
+            return STALE, f'no image for {silence:.0f} s on {self.topic}'
+        if recent.bad:
+            return WARN, f'{recent.bad} images could not be decoded; last: {problem}'
+        if recent.lost:
+            return WARN, f'{recent.lost} images were lost between the camera and this node'
+        if recent.dropped > DROP_SHARE * recent.received:
+            return WARN, (
+                f'{recent.dropped} of {recent.received} images dropped: '
+                'they come faster than the model works'
+            )
+        if not self._counters.received:
+            return OK, 'waiting for the first image'
+        return OK, 'images are processed'
+
+    def _add(self, **more: int) -> None:
+        new = {name: getattr(self._counters, name) + count for name, count in more.items()}
+        self._counters = replace(self._counters, **new)

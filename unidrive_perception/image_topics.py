@@ -1,0 +1,97 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Names of camera topics, and sentences that tell a user why no image arrives on one.
+
+Publishers are ``rclpy`` TopicEndpointInfo objects, or anything with their fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+IMAGE = 'sensor_msgs/msg/Image'
+COMPRESSED = 'sensor_msgs/msg/CompressedImage'
+SUFFIX = '/compressed'
+
+
+def image_topic(name: str, transport: str) -> tuple[str, str]:
+    """The topic and transport that a resolved image topic means.
+
+    By the convention of image_transport, compressed images are on ``<name>/compressed``; a name
+    that already ends so is taken as it is, and means compressed images.
+    """
+    if name.endswith(SUFFIX):
+        return name, 'compressed'
+    return (name + SUFFIX, transport) if transport == 'compressed' else (name, transport)
+
+
+def describe_publishers(publishers: Iterable[Any]) -> str:
+    """``/camera (reliable), /other (best_effort)``, or ``none``."""
+    names = [f'{_name(p)} ({_reliability(p)})' for p in publishers]
+    return ', '.join(names) or 'none'
+
+
+def incompatible_qos(topic: str, reliability: str, publishers: Sequence[Any]) -> str:
+    """What to do about publishers whose QoS our subscription cannot take."""
+    sentence = (
+        f'publishers on {topic} offer a QoS that this node does not take, so their images do not '
+        f'arrive: {describe_publishers(publishers)}, while this node asks for {reliability}'
+    )
+    if reliability == 'reliable':
+        sentence += '; set the parameter image_reliability to best_effort'
+    return sentence
+
+
+def no_image(
+    topic: str,
+    msgtype: str,
+    reliability: str,
+    seconds: float,
+    publishers: Sequence[Any],
+    topics: Mapping[str, Sequence[str]],
+) -> str:
+    """Why nothing may have arrived on ``topic``; ``topics`` are all names with their types."""
+    sentence = (
+        f'no image received for {seconds:.0f} s on {topic} ({msgtype}, {reliability}); '
+        f'publishers: {describe_publishers(publishers)}'
+    )
+    return f'{sentence}. {_remedy(topic, msgtype, reliability, publishers, topics)}'
+
+
+def _remedy(topic, msgtype, reliability, publishers, topics) -> str:
+    types = {p.topic_type for p in publishers}
+    if types and msgtype not in types:
+        return f'They publish {", ".join(sorted(types))}; {_use_the_other(msgtype)}'
+    if not types:
+        return _other_topics(topic, msgtype, topics)
+    if reliability == 'reliable' and 'best_effort' in {_reliability(p) for p in publishers}:
+        return 'Set the parameter image_reliability to best_effort'
+    return (
+        'They publish nothing, or large images are lost on the way: start both sides with the '
+        'Fast DDS profile in config/ (README, "Large images")'
+    )
+
+
+def _other_topics(topic: str, msgtype: str, topics: Mapping[str, Sequence[str]]) -> str:
+    twin = topic.removesuffix(SUFFIX) if topic.endswith(SUFFIX) else topic + SUFFIX
+    if twin in topics:
+        return f'{twin} exists; {_use_the_other(msgtype)}'
+    cameras = sorted(name for name, types in topics.items() if {IMAGE, COMPRESSED} & set(types))
+    if cameras:
+        found = ', '.join(cameras[:8])
+        return f'Topics with images: {found}; remap image to one of them (launch: image_topic:=…)'
+    return 'No topic carries images: is the camera or player running, in this ROS_DOMAIN_ID?'
+
+
+def _use_the_other(msgtype: str) -> str:
+    other = 'compressed' if msgtype == IMAGE else 'raw'
+    return f'set the parameter image_transport to {other}'
+
+
+def _name(publisher: Any) -> str:
+    return f'{publisher.node_namespace.rstrip("/")}/{publisher.node_name}'
+
+
+def _reliability(publisher: Any) -> str:
+    return publisher.qos_profile.reliability.name.lower()
