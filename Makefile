@@ -38,4 +38,4 @@ format: setup ## rewrite the code the way ruff wants it
 	@$(IN_VENV) ruff format
 
 clean: ## delete .venv, out and whatever colcon built
-	rm -rf .venv build install log out
+	rm -rf .venv build install log out *.egg-info

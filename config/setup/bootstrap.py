@@ -141,6 +141,10 @@ def install_project(distro):
     """Install this repository, editable, where Python and ROS look for it."""
     say('unidrive_perception and unidrive_training (editable)')
     pip_install('--quiet', '--no-build-isolation', '--editable', str(REPO))
+    shutil.rmtree(f'{VENV}/share/unidrive_perception', ignore_errors=True)
+    # An editable installation leaves out the data files: launch/, config/ and the marker for ROS.
+    command = [str(PYTHON), 'setup.py', '--quiet', 'install_data', '--install-dir', str(VENV)]
+    run_quietly('project', command, environment(distro))
     link_executables()
     extend_activate(distro)
 
@@ -181,7 +185,7 @@ def pip_install(*arguments):
 def run_quietly(name, command, env):
     """Run a command; only where it fails show what it said, and leave that in .venv."""
     result = subprocess.run(
-        command, env=env, cwd=str(SETUP), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        command, env=env, cwd=str(REPO), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     if result.returncode != 0:
         text = result.stdout.decode(errors='replace')
@@ -291,7 +295,7 @@ def check_ros(distro):
     ):
         raise SetupError(
             f'ROS 2 {distro} is sourced, but its rclpy does not load in {base_python()} '
-            f'({VERSION}): use PYTHON=/usr/bin/python3, or a shell without ROS to take ROS from wheels'
+            f'({VERSION}): use PYTHON=/usr/bin/python3, or a shell in which no ROS is sourced'
         )
 
 
