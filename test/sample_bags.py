@@ -1,9 +1,10 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Real little bags for tests."""
+"""Real little bags, videos and image folders for tests."""
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from rosbags import rosbag1
 from rosbags.typesys import Stores, get_typestore
@@ -96,3 +97,20 @@ def write_rosbag1(path, count=5):
             write('/camera/camera_info', info, stamp_ns)
             writer.write(connections['/odd'], stamp_ns, bytes(17))
     return path
+
+
+def write_video(path, count=12, fps=20.0, codec='MJPG'):
+    size = (160, 96)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), fps, size)
+    assert writer.isOpened()
+    for i in range(count):
+        writer.write(np.full((size[1], size[0], 3), [20 * i % 256, 128, 60], np.uint8))
+    writer.release()
+    return path
+
+
+def write_images(folder, names):
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, name in enumerate(names):
+        assert cv2.imwrite(str(folder / name), picture(i)[..., ::-1])
+    return folder

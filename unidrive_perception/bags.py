@@ -19,7 +19,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rosbags import rosbag1, rosbag2
-from rosbags.interfaces import Connection, Qos
+from rosbags.interfaces import (
+    Connection,
+    Qos,
+    QosDurability,
+    QosHistory,
+    QosLiveliness,
+    QosReliability,
+    QosTime,
+)
 from rosbags.typesys.store import Typestore
 
 from unidrive_perception.errors import UserError
@@ -27,6 +35,19 @@ from unidrive_perception.message_types import BagTypes, default_typestore
 from unidrive_perception.unfinished_mcap import UnfinishedMcap, is_unfinished
 
 STORAGES = {'mcap': rosbag2.StoragePlugin.MCAP, 'sqlite3': rosbag2.StoragePlugin.SQLITE3}
+FOREVER = QosTime(sec=9223372036, nsec=854775807)
+LATCHED = Qos(
+    history=QosHistory.KEEP_LAST,
+    depth=1,
+    reliability=QosReliability.RELIABLE,
+    durability=QosDurability.TRANSIENT_LOCAL,
+    deadline=FOREVER,
+    lifespan=FOREVER,
+    liveliness=QosLiveliness.AUTOMATIC,
+    liveliness_lease_duration=FOREVER,
+    avoid_ros_namespace_conventions=False,
+)
+"""For a topic whose last message late subscribers shall get when the bag is played."""
 BAG_SUFFIXES = ('.mcap', '.db3', '.bag')
 
 

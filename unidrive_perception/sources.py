@@ -21,6 +21,7 @@ from rosbags.typesys.store import Typestore
 from unidrive_perception.bags import BagMessage, is_bag, open_bag
 from unidrive_perception.errors import UserError
 from unidrive_perception.image_codec import compressed_to_rgb, image_to_rgb
+from unidrive_perception.image_topics import COMPRESSED, IMAGE, SUFFIX
 from unidrive_perception.message_types import default_typestore
 from unidrive_perception.messages import (
     BagFactory,
@@ -29,13 +30,8 @@ from unidrive_perception.messages import (
     make_header,
 )
 
-IMAGE = 'sensor_msgs/msg/Image'
-COMPRESSED_IMAGE = 'sensor_msgs/msg/CompressedImage'
-IMAGE_TYPES = (IMAGE, COMPRESSED_IMAGE)
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
-VIDEO_SUFFIXES = (
-    '.mp4', '.m4v', '.mov', '.avi', '.mkv', '.webm', '.mpg', '.mpeg', '.ts', '.mjpeg', '.wmv', '.flv',
-)  # fmt: skip
+VIDEO_SUFFIXES = ('.mp4', '.m4v', '.mov', '.avi', '.mkv', '.webm', '.mpg', '.mpeg', '.ts', '.wmv')
 """Asked for, because FFmpeg opens a text file as a video too."""
 
 FILE_TOPIC = '/camera/image_raw'
@@ -81,7 +77,7 @@ class Frame:
 
     def rgb(self) -> np.ndarray:
         """Return the pixels (H, W, 3) uint8 RGB. Raises UserError if they cannot be decoded."""
-        decode = compressed_to_rgb if self.msgtype == COMPRESSED_IMAGE else image_to_rgb
+        decode = compressed_to_rgb if self.msgtype == COMPRESSED else image_to_rgb
         return decode(self.message)
 
     def cdr(self, store: Typestore) -> bytes | memoryview:
@@ -154,7 +150,7 @@ class BagSource(FrameSource):
     def __init__(self, path: Path, topic: str | None = None) -> None:
         """Open the bag and find its image topic."""
         self.bag = open_bag(path)
-        images = {n: t for n, t in self.bag.topics.items() if t.msgtype in IMAGE_TYPES}
+        images = {n: t for n, t in self.bag.topics.items() if t.msgtype in (IMAGE, COMPRESSED)}
         try:
             topic = _choose_topic(path, images, topic, self.bag.topics)
         except SourceError:
@@ -245,12 +241,12 @@ class VideoSource(_FileSource):
 class FolderSource(_FileSource):
     """Image files in the order of their names, as CompressedImage messages of their bytes."""
 
-    msgtype = COMPRESSED_IMAGE
+    msgtype = COMPRESSED
 
     def __init__(self, path: Path, topic: str = FILE_TOPIC, fps: float = FOLDER_FPS) -> None:
         """Find the images of the folder, or take the one image, at ``path``."""
         super().__init__()
-        self.topic = topic if topic.endswith('/compressed') else f'{topic}/compressed'
+        self.topic = topic if topic.endswith(SUFFIX) else topic + SUFFIX
         self.fps = fps
         self.files = _image_files(path)
         self.count = len(self.files)
@@ -271,7 +267,7 @@ class FolderSource(_FileSource):
             codec = file.suffix[1:].lower().replace('jpg', 'jpeg')
             return compressed_message(self._make, self._header(i), data, codec)
 
-        return Frame(self._stamp_ns(i), self.topic, COMPRESSED_IMAGE, load)
+        return Frame(self._stamp_ns(i), self.topic, COMPRESSED, load)
 
 
 def _image_files(path: Path) -> list[Path]:

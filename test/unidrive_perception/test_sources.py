@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import pytest
 from sample_bags import (
@@ -17,7 +16,9 @@ from sample_bags import (
     stamp_of,
     write_compressed_bag,
     write_image_bag,
+    write_images,
     write_rosbag1,
+    write_video,
 )
 
 from unidrive_perception.bags import BagError, BagWriter, open_bag
@@ -25,23 +26,6 @@ from unidrive_perception.errors import UserError
 from unidrive_perception.message_types import default_typestore
 from unidrive_perception.messages import BagFactory, image_message, make_header
 from unidrive_perception.sources import FILE_START_NS, SourceError, open_source
-
-
-def write_video(path, count=12, fps=20.0, codec='MJPG'):
-    size = (160, 96)
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), fps, size)
-    assert writer.isOpened()
-    for i in range(count):
-        writer.write(np.full((size[1], size[0], 3), [20 * i % 256, 128, 60], np.uint8))
-    writer.release()
-    return path
-
-
-def write_images(folder, names):
-    folder.mkdir(parents=True, exist_ok=True)
-    for i, name in enumerate(names):
-        assert cv2.imwrite(str(folder / name), picture(i)[..., ::-1])
-    return folder
 
 
 @pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
