@@ -21,6 +21,7 @@ import yaml
 from unidrive_perception.errors import UserError
 from unidrive_perception.geometry import DEFAULT_FILL
 from unidrive_perception.labels import UNKNOWN, ClassInfo, LabelTable
+from unidrive_perception.resources import config_path
 
 FORMAT_VERSION = 1
 MANIFEST = 'manifest.yaml'
@@ -117,12 +118,8 @@ class Bundle:
 
 
 def default_bundle() -> Path:
-    """Where the bundle lies that comes with UniDrive: in the source tree, else installed."""
-    relative = Path('config', 'bundles', DEFAULT_NAME)
-    prefixes = filter(None, os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep))
-    folders = [Path(__file__).resolve().parents[1] / relative]
-    folders += [Path(prefix, 'share', 'unidrive_perception') / relative for prefix in prefixes]
-    return next((folder for folder in folders if folder.is_dir()), folders[0])
+    """Where the bundle lies that comes with UniDrive."""
+    return config_path('bundles', DEFAULT_NAME)
 
 
 def file_sha256(path: Path | str) -> str:
