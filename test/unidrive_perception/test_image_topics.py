@@ -1,0 +1,81 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Camera topic names, and advice where no image arrives."""
+
+from enum import Enum
+from types import SimpleNamespace
+
+import pytest
+
+from unidrive_perception.image_topics import (
+    COMPRESSED,
+    IMAGE,
+    image_topic,
+    incompatible_qos,
+    no_image,
+)
+
+Reliability = Enum('Reliability', 'RELIABLE BEST_EFFORT')
+
+
+def publisher(name='driver', namespace='/', kind=IMAGE, reliability=Reliability.RELIABLE):
+    qos = SimpleNamespace(reliability=reliability)
+    return SimpleNamespace(
+        node_name=name, node_namespace=namespace, topic_type=kind, qos_profile=qos
+    )
+
+
+@pytest.mark.parametrize(
+    ('name', 'transport', 'expected'),
+    [
+        ('/cam/image', 'raw', ('/cam/image', 'raw')),
+        ('/cam/image', 'compressed', ('/cam/image/compressed', 'compressed')),
+        ('/cam/image/compressed', 'compressed', ('/cam/image/compressed', 'compressed')),
+        ('/cam/image/compressed', 'raw', ('/cam/image/compressed', 'compressed')),
+    ],
+)
+def test_topic_of_a_transport(name, transport, expected):
+    assert image_topic(name, transport) == expected
+
+
+def test_nothing_there():
+    sentence = no_image('/image', IMAGE, 'best_effort', 5.2, [], {'/rosout': ['x']})
+    assert 'no image received for 5 s on /image' in sentence and 'publishers: none' in sentence
+    assert 'is the camera or player running, in this ROS_DOMAIN_ID?' in sentence
+
+
+def test_images_elsewhere():
+    topics = {'/b': [IMAGE], '/a/compressed': [COMPRESSED], '/c': ['std_msgs/msg/String']}
+    sentence = no_image('/image', IMAGE, 'best_effort', 5, [], topics)
+    assert 'Topics with images: /a/compressed, /b; remap image' in sentence
+
+
+@pytest.mark.parametrize(
+    ('topic', 'kind', 'other', 'transport'),
+    [('/i', IMAGE, '/i/compressed', 'compressed'), ('/i/compressed', COMPRESSED, '/i', 'raw')],
+)
+def test_the_other_transport_is_there(topic, kind, other, transport):
+    sentence = no_image(topic, kind, 'best_effort', 5, [], {other: ['x']})
+    assert f'{other} exists; set the parameter image_transport to {transport}' in sentence
+
+
+def test_the_type_is_wrong():
+    sentence = no_image('/i', IMAGE, 'best_effort', 5, [publisher(kind=COMPRESSED)], {})
+    assert (
+        f'They publish {COMPRESSED}; set the parameter image_transport to compressed' in sentence
+    )
+
+
+def test_the_reliability_is_wrong():
+    camera = publisher('cam', '/front', reliability=Reliability.BEST_EFFORT)
+    sentence = no_image('/i', IMAGE, 'reliable', 5, [camera], {})
+    assert '/front/cam (best_effort)' in sentence
+    assert 'Set the parameter image_reliability to best_effort' in sentence
+    sentence = incompatible_qos('/i', 'reliable', [camera])
+    assert '/front/cam (best_effort), while this node asks for reliable' in sentence
+    assert 'set the parameter image_reliability to best_effort' in sentence
+
+
+def test_a_silent_publisher():
+    sentence = no_image('/i', IMAGE, 'best_effort', 5, [publisher()], {})
+    assert 'publishers: /driver (reliable). They publish nothing, or large images' in sentence

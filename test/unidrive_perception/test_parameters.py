@@ -1,0 +1,86 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The parameter table: checks with clear reasons, and a parameter file that says the same."""
+
+import pytest
+import yaml
+
+from unidrive_perception.parameters import PARAMETERS, TABLE, ParameterError, check_all, misspelt
+
+
+def test_the_file_has_every_parameter_with_its_default(repo_root):
+    text = (repo_root / 'config' / 'perception.param.yaml').read_text()
+    assert yaml.safe_load(text) == {
+        '/**': {'ros__parameters': {spec.name: spec.default for spec in PARAMETERS}}
+    }
+    comment = ''
+    for line in text.splitlines():
+        name = line.strip().partition(':')[0]
+        if line.strip().startswith('#'):
+            comment += line
+        elif name in TABLE:
+            assert ('Fixed.' in comment) == TABLE[name].read_only, name
+            comment = ''
+
+
+def test_defaults_are_valid_and_described():
+    assert check_all({s.name: s.default for s in PARAMETERS}) == {
+        s.name: s.default for s in PARAMETERS
+    }
+    assert all(spec.description.endswith('.') for spec in PARAMETERS)
+
+
+@pytest.mark.parametrize(
+    ('name', 'value', 'result'),
+    [
+        ('score_threshold', 1, 1.0),
+        ('score_threshold', -1, -1.0),
+        ('score_threshold', 0.25, 0.25),
+        ('no_image_warning_s', 3, 3.0),
+        ('image_topics', ('a', 'b'), ['a', 'b']),
+        ('threads', 256, 256),
+    ],
+)
+def test_good_values(name, value, result):
+    checked = check_all({name: value})[name]
+    assert checked == result and type(checked) is type(result)
+
+
+@pytest.mark.parametrize(
+    ('name', 'value', 'reason'),
+    [
+        ('score_threshold', 1.5, 'parameter score_threshold must be from -1 to 1, not 1.5'),
+        ('score_threshold', -0.5, "from 0 to 1, or -1 for the model's own, not -0.5"),
+        ('score_threshold', float('nan'), 'not nan'),
+        ('score_threshold', True, 'of type float, not True'),
+        ('score_threshold', '0.5', "of type float, not '0.5'"),
+        ('score_threshold', None, 'of type float, not None'),
+        ('no_image_warning_s', 0, 'from 0.1 to 3600, not 0'),
+        ('mask_downscale', 0, 'from 1 to 16, not 0'),
+        ('mask_downscale', 2.0, 'of type int, not 2.0'),
+        ('threads', -1, 'from 0 to 256, not -1'),
+        ('threads', True, 'of type int, not True'),
+        ('device', 'gpu', "one of auto, cpu, cuda, not 'gpu'"),
+        ('image_transport', 'h264', "one of raw, compressed, not 'h264'"),
+        ('image_reliability', 'BEST', 'one of best_effort, reliable'),
+        ('image_topics', [], 'at least one topic'),
+        ('image_topics', ['a', ''], 'at least one topic'),
+        ('image_topics', ['a', 'a'], 'each named once'),
+        ('image_topics', 'a', 'of type list'),
+        ('autostart', 1, 'of type bool, not 1'),
+        ('model_path', 3, 'of type str, not 3'),
+    ],
+)
+def test_bad_values(name, value, reason):
+    with pytest.raises(ParameterError) as caught:
+        check_all({name: value})
+    assert reason in str(caught.value) and name in str(caught.value)
+
+
+def test_other_parameters_are_not_ours():
+    assert check_all({'use_sim_time': True}) == {}
+
+
+def test_slips_are_found_and_other_nodes_left_alone():
+    names = ['score_treshold', 'devise', 'use_sim_time', 'rate', 'loop', 'model_path', 'topics']
+    assert misspelt(names) == {'score_treshold': 'score_threshold', 'devise': 'device'}
