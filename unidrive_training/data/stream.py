@@ -40,15 +40,18 @@ class TrainingStream(Dataset):
         for source, records in zip(sources, self.records, strict=True):
             if not any(record.tasks() for record in records):
                 raise UserError(f'{source.root}: no training image has a label')
-        weights = np.array([source.weight for source in sources], np.float64)
-        self._shares = weights / weights.sum()
-        self._batch_size, self._input_size = batch_size, input_size
+        self._quotas = quotas([source.weight for source in sources], batch_size)
+        self._input_size = input_size
         self._augmentation, self._seed = augmentation, seed
         self._cache: dict[tuple[int, int], Sample] = {}
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, Targets]:
         rng = np.random.default_rng((self._seed, index))
-        samples = [self._draw(rng) for _ in range(self._batch_size)]
+        samples = [
+            self._draw(source, rng)
+            for source, count in enumerate(self._quotas)
+            for _ in range(count)
+        ]
         return collate(samples)
 
     def loader(self, start: int, stop: int, workers: int) -> DataLoader:
@@ -70,8 +73,7 @@ class TrainingStream(Dataset):
         boxes = record.boxes.boxes * fit / np.tile(self._input_size[::-1], 2)
         return np.concatenate(((boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]), axis=1)
 
-    def _draw(self, rng: np.random.Generator) -> Sample:
-        source = rng.choice(len(self._shares), p=self._shares)
+    def _draw(self, source: int, rng: np.random.Generator) -> Sample:
         sample = self._load(source, int(rng.integers(len(self.records[source]))))
         return augment(sample, self._input_size, self._augmentation, rng)
 
@@ -82,6 +84,24 @@ class TrainingStream(Dataset):
             longest = round(max(self._input_size) * self._augmentation.scale[1])
             self._cache[key] = load_sample(self.records[source][index], longest)
         return self._cache[key]
+
+
+def quotas(weights: list[float], batch_size: int) -> list[int]:
+    """How many samples of a batch each source gives (largest remainders, at least one each).
+
+    Fixed shares keep the number of images per task, so tensor shapes, the same from batch to batch; a
+    changing shape makes the CPU's convolution library compile its kernels anew (measured: ten times slower).
+    Raises UserError when there are more sources than samples.
+    """
+    if len(weights) > batch_size:
+        raise UserError(f'batch_size {batch_size} is smaller than the {len(weights)} data folders')
+    exact = np.array(weights) / sum(weights) * batch_size
+    counts = np.maximum(np.floor(exact), 1).astype(int)
+    while counts.sum() != batch_size:
+        step = 1 if counts.sum() < batch_size else -1
+        gap = np.where((counts > 1) | (step > 0), step * (exact - counts), -np.inf)
+        counts[np.argmax(gap)] += step
+    return counts.tolist()
 
 
 def collate(samples: list[Sample]) -> tuple[torch.Tensor, Targets]:

@@ -45,3 +45,11 @@ def load_trained_model(path: Path) -> tuple[MultiTaskModel, TrainingConfig, dict
     model.load_state_dict(state['average'])
     facts = {key: state[key] for key in ('iteration', 'seconds')}
     return model.eval(), config, facts
+
+
+def load_average(model: MultiTaskModel, path: Path) -> None:
+    """Start ``model`` from the averaged weights of another run; every parameter must match."""
+    try:
+        model.load_state_dict(read_checkpoint(path)['average'])
+    except RuntimeError as error:
+        raise UserError(f'{path}: not a checkpoint of this model ({error})'.replace('\n', ' ')) from error

@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='change one setting, e.g. phases.0.iterations=100',
     )
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--init', type=Path, metavar='RUN', help='start from this run\'s weights')
     parser.add_argument('--resume', action='store_true', help='go on from the checkpoint in OUT')
 
 
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         config = config.model_copy(update={'data': [_source(text) for text in args.data]})
     if not config.data:
         raise UserError('no training data: add --data FOLDER (see `unidrive scenes`)')
-    trainer = Trainer(config, args.out, args.device, args.resume)
+    trainer = Trainer(config, args.out, args.device, args.resume, args.init)
     trainer.run()
     print(f'trained {trainer.iteration} iterations in {trainer.seconds:.0f} s → {args.out}')
     return 0

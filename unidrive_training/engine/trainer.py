@@ -18,7 +18,12 @@ from tqdm import tqdm
 from unidrive_perception.errors import UserError
 from unidrive_training.config import Phase, TrainingConfig
 from unidrive_training.data.stream import TrainingStream
-from unidrive_training.engine.checkpoint import FILE_NAME, read_checkpoint, save_checkpoint
+from unidrive_training.engine.checkpoint import (
+    FILE_NAME,
+    load_average,
+    read_checkpoint,
+    save_checkpoint,
+)
 from unidrive_training.models.multitask import MultiTaskModel
 from unidrive_training.models.targets import Targets
 
@@ -26,10 +31,19 @@ from unidrive_training.models.targets import Targets
 class Trainer:
     """Trains one model into one run folder; ``run`` goes on where the folder's checkpoint stopped."""
 
-    def __init__(self, config: TrainingConfig, folder: Path, device: str, resume: bool) -> None:
+    def __init__(
+        self,
+        config: TrainingConfig,
+        folder: Path,
+        device: str,
+        resume: bool = False,
+        init: Path | None = None,
+    ) -> None:
         self.config, self.folder, self.device = config, folder, torch.device(device)
         torch.manual_seed(config.seed)
         self.model = MultiTaskModel(config.model).to(self.device)
+        if init and not resume:
+            load_average(self.model, init)
         self.model = self.model.to(memory_format=torch.channels_last)
         self.average = AveragedModel(
             self.model, avg_fn=_moving_average(config.ema_decay), use_buffers=True

@@ -1,19 +1,25 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""RoIAlign over the levels of a pyramid."""
+"""RoIAlign (He et al., 2017) over all levels of a pyramid in one gather.
+
+Values equal ``torchvision.ops.roi_align(aligned=True)`` on the level of each box. Bilinear sampling is
+written as a weighted sum of rows of one table that holds the cells of every level. So a box costs the same
+whatever its level, shapes stay static (the graph exports), and on a CPU the backward pass, which torchvision
+runs in one thread, takes a fraction of the time (``benchmarks/roi_pool.py``).
+"""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import roi_align
 
 
 class PyramidRoIAlign(nn.Module):
-    """Pools each box from the level that fits its size (FPN, Eq. 1), on P2..P5.
+    """Pools each box from the level that fits its size (FPN, Eq. 1), on P2..P5 (strides 4..32).
 
     ``canonical_size``: square root of the box area, in input pixels, that belongs to P4 (224 for inputs of
-    about 800 pixels height; smaller nets see smaller boxes).
+    about 800 pixels height; smaller nets see smaller boxes). ``sampling_ratio``: samples per bin and axis.
     """
 
     def __init__(self, resolution: int, canonical_size: float, sampling_ratio: int) -> None:
@@ -22,43 +28,56 @@ class PyramidRoIAlign(nn.Module):
         self.canonical_size = canonical_size
 
     def forward(self, pyramid: list[Tensor], boxes: Tensor) -> Tensor:
-        """pyramid P2..P5, boxes (B, N, 4) xyxy input pixels → (B·N, C, r, r)."""
-        batch, count = boxes.shape[:2]
-        flat = boxes.flatten(0, 1)
-        index = torch.arange(batch, device=boxes.device, dtype=boxes.dtype)
-        rois = torch.cat((index.repeat_interleave(count)[:, None], flat), dim=1)
-        levels = self._levels(flat)
-        if torch.compiler.is_exporting():
-            return self._pool_masked(pyramid, rois, levels)
-        channels = pyramid[0].shape[1]
-        size = (len(rois), channels, self.resolution, self.resolution)
-        pooled = torch.zeros(size, dtype=torch.float32, device=boxes.device)
-        for level in range(len(pyramid)):
-            chosen = torch.nonzero(levels == level)[:, 0]
-            if len(chosen):
-                values = self._pool(pyramid, rois[chosen], level)
-                pooled = pooled.index_put((chosen,), values)
-        return pooled
+        """pyramid P2..P5 (B, C, h, w), boxes (B, N, 4) xyxy input pixels → (B·N, C, r, r)."""
+        level = self._levels(boxes)  # (B, N)
+        sizes = torch.tensor([p.shape[-2:] for p in pyramid], device=boxes.device)  # (L, 2) h, w
+        cells = sizes.prod(1)
+        first = F.pad(cells.cumsum(0), (1, 0))[:-1]
+        heights, widths = sizes[level].unbind(-1)  # (B, N)
+        boxes = boxes / (2.0 ** (level + 2))[..., None] - 0.5
+        y, wy, iny = self._axis(boxes[..., 1], boxes[..., 3], heights)
+        x, wx, inx = self._axis(boxes[..., 0], boxes[..., 2], widths)
+
+        image = torch.arange(boxes.shape[0], device=boxes.device)[:, None] * cells.sum()
+        start = (image + first[level])[..., None, None, None, None]
+        rows = y[:, :, :, None, :, None] * widths[..., None, None, None, None]
+        index = start + rows + x[:, :, None, :, None, :]  # (B, N, S, S, 2, 2), S samples per axis
+        weight = wy[:, :, :, None, :, None] * wx[:, :, None, :, None, :]
+        weight = weight * (iny[:, :, :, None] & inx[:, :, None, :])[..., None, None]
+        return self._gather(pyramid, index, weight / self.sampling_ratio**2)
 
     def _levels(self, boxes: Tensor) -> Tensor:
-        area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+        area = (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
         level = torch.floor(4 + torch.log2(area.clamp(min=0).sqrt() / self.canonical_size + 1e-8))
         return level.clamp(2, 5).long() - 2
 
-    def _pool(self, pyramid: list[Tensor], rois: Tensor, level: int) -> Tensor:
-        return roi_align(
-            pyramid[level].float(),
-            rois,
-            self.resolution,
-            spatial_scale=1 / 2 ** (level + 2),
-            sampling_ratio=self.sampling_ratio,
-            aligned=True,
-        )
+    def _axis(self, low: Tensor, high: Tensor, length: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Samples along one axis: the two cells (B, N, S, 2), their weights, and which lie inside."""
+        samples = self.resolution * self.sampling_ratio
+        steps = (torch.arange(samples, device=low.device) + 0.5) / samples
+        position = low[..., None] + (high - low)[..., None] * steps
+        length = length[..., None]
+        inside = (position >= -1) & (position <= length)
+        position = torch.minimum(position.clamp(min=0), (length - 1).to(position.dtype))
+        cell = torch.minimum(position.floor(), (length - 2).clamp(min=0).to(position.dtype))
+        part = position - cell
+        cell = cell.long()
+        following = torch.minimum(cell + 1, length - 1)
+        return torch.stack((cell, following), -1), torch.stack((1 - part, part), -1), inside
 
-    def _pool_masked(self, pyramid: list[Tensor], rois: Tensor, levels: Tensor) -> Tensor:
-        """Every level pools every box and keeps its own: more work, but a graph without dynamic shapes."""
-        pooled = 0
-        for level in range(len(pyramid)):
-            mine = (levels == level).float()[:, None, None, None]
-            pooled = pooled + self._pool(pyramid, rois, level) * mine
-        return pooled
+    def _gather(self, pyramid: list[Tensor], index: Tensor, weight: Tensor) -> Tensor:
+        """Weighted sums of table rows, one per bin."""
+        rows = [level.float().flatten(2).transpose(1, 2) for level in pyramid]  # (B, h·w, C)
+        table = torch.cat(rows, dim=1).flatten(0, 1)
+        r, s = self.resolution, self.sampling_ratio
+
+        def per_bin(x: Tensor) -> Tensor:  # (B, N, r·s, r·s, 2, 2) → (B·N·r·r, s·s·4)
+            x = x.flatten(0, 1).unflatten(2, (r, s)).unflatten(1, (r, s))
+            return x.permute(0, 1, 3, 2, 4, 5, 6).reshape(-1, s * s * 4)
+
+        index, weight = per_bin(index), per_bin(weight)
+        if torch.compiler.is_exporting():  # ONNX has no embedding bag
+            pooled = (table[index] * weight[..., None]).sum(1)
+        else:
+            pooled = F.embedding_bag(index, table, per_sample_weights=weight, mode='sum')
+        return pooled.view(-1, r, r, table.shape[1]).permute(0, 3, 1, 2)

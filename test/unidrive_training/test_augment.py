@@ -1,0 +1,76 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Random views keep image, masks and boxes together."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from unidrive_training.data.augment import Augmentation, augment
+from unidrive_training.data.bdd100k import BoxLabels
+from unidrive_training.data.sample import Sample, letterbox, shrink
+
+PLAIN = {'brightness': 0, 'contrast': 0, 'saturation': 0, 'hue': 0}
+
+
+def sample_with_square(x=200, y=120, side=90, size=(360, 640)):
+    mask = np.zeros(size, np.uint8)
+    mask[y : y + side, x : x + side] = 13
+    image = np.repeat((mask > 0)[..., None] * np.uint8(200), 3, axis=2)
+    boxes = np.array([[x, y, x + side, y + side]], np.float32)
+    labels = BoxLabels(boxes, np.array([2]), np.array([False]), np.ones(10, bool))
+    return Sample(image, labels, mask, mask.copy())
+
+
+def extent(mask):
+    rows, columns = np.nonzero(mask)
+    return np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
+
+
+@pytest.mark.parametrize('seed', range(12))
+def test_boxes_and_masks_and_image_move_together(seed):
+    view = augment(
+        sample_with_square(), (224, 384), Augmentation(**PLAIN), np.random.default_rng(seed)
+    )
+    assert view.image.shape == (224, 384, 3)
+    np.testing.assert_array_equal(view.semantic, view.drivable)
+    assert len(view.boxes.boxes) == 1
+    box = view.boxes.boxes[0]
+    np.testing.assert_allclose(box, extent(view.semantic == 13), atol=1.01)
+    bright = (view.image > 150).all(2)
+    np.testing.assert_allclose(box, extent(bright), atol=1.51)
+
+
+def test_flip_mirrors():
+    options = Augmentation(scale=(1.0, 1.0), flip=1.0, **PLAIN)
+    view = augment(sample_with_square(), (360, 640), options, np.random.default_rng(0))
+    np.testing.assert_allclose(view.boxes.boxes[0], [350, 120, 440, 210], atol=1e-3)
+    np.testing.assert_array_equal(view.semantic, sample_with_square().semantic[:, ::-1])
+
+
+def test_outside_the_image_is_ignored_and_unlabelled_tasks_stay_so():
+    options = Augmentation(scale=(0.5, 0.5), flip=0.0, **PLAIN)
+    sample = replace(sample_with_square(), drivable=None, boxes=None)
+    view = augment(sample, (360, 640), options, np.random.default_rng(0))
+    assert view.drivable is None and view.boxes is None
+    assert (view.semantic == 255).mean() == pytest.approx(0.75, abs=0.01)
+
+
+def test_a_box_cut_to_a_sliver_is_dropped():
+    options = Augmentation(scale=(4.0, 4.0), flip=0.0, **PLAIN)
+    kept = 0
+    for seed in range(40):
+        view = augment(sample_with_square(), (360, 640), options, np.random.default_rng(seed))
+        for box in view.boxes.boxes:
+            kept += 1
+            assert (box[2] - box[0]) * (box[3] - box[1]) > 0.3 * (360 * 360)
+    assert 0 < kept < 40
+
+
+def test_letterbox_and_shrink_keep_boxes_on_their_masks():
+    for view in (
+        letterbox(sample_with_square(), (224, 384)),
+        shrink(sample_with_square(), (123, 211)),
+    ):
+        np.testing.assert_allclose(view.boxes.boxes[0], extent(view.semantic == 13), atol=1.01)

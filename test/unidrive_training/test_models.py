@@ -1,0 +1,215 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The model's parts: each against its definition, and the rules of partly labelled training."""
+
+import pytest
+import torch
+from torchvision.ops import roi_align
+
+from unidrive_perception.errors import UserError
+from unidrive_training.models.box_criterion import BoxLossWeights, box_set_losses
+from unidrive_training.models.box_ops import apply_deltas
+from unidrive_training.models.mask_criterion import (
+    MaskLossWeights,
+    class_masks,
+    mask_set_losses,
+    match,
+)
+from unidrive_training.models.multitask import ModelConfig, MultiTaskModel
+from unidrive_training.models.registry import HEADS
+from unidrive_training.models.roi_pool import PyramidRoIAlign
+from unidrive_training.models.targets import BoxTarget, Targets
+
+SIZE = (64, 96)
+SPEC = {
+    'backbone': {'name': 'resnet18', 'width': 8},
+    'fpn': {'channels': 16},
+    'heads': {
+        'detection': {
+            'name': 'sparse_rcnn',
+            'proposals': 12,
+            'stages': 2,
+            'dynamic_channels': 4,
+            'attention_heads': 2,
+            'feedforward': 32,
+        },
+        'semantic': {
+            'name': 'maskformer',
+            'queries': 21,
+            'channels': 16,
+            'mask_channels': 16,
+            'pixel_channels': 16,
+            'groups': 4,
+            'layers': 2,
+            'attention_heads': 2,
+            'feedforward': 32,
+        },
+    },
+}
+SPEC['heads']['drivable'] = SPEC['heads']['semantic'] | {'queries': 5}
+
+
+def small_model(seed=0):
+    torch.manual_seed(seed)
+    return MultiTaskModel(ModelConfig(**SPEC))
+
+
+def box_target(*boxes, class_id=2, annotated=None):
+    annotated = torch.ones(10, dtype=torch.bool) if annotated is None else annotated
+    return BoxTarget(
+        torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+        torch.full((len(boxes),), class_id),
+        annotated,
+    )
+
+
+@pytest.mark.parametrize('sampling_ratio', [1, 2])
+def test_roi_pooling_equals_torchvision_on_the_level_of_each_box(sampling_ratio):
+    torch.manual_seed(1)
+    pyramid = [torch.randn(3, 8, 56 // 2**i, 96 // 2**i) for i in range(4)]
+    corner = torch.rand(3, 50, 2) * torch.tensor([400.0, 250.0]) - 20  # some leave the image
+    boxes = torch.cat((corner, corner + torch.exp(torch.rand(3, 50, 2) * 6)), -1)
+    pooler = PyramidRoIAlign(7, 112.0, sampling_ratio)
+    levels = pooler._levels(boxes).flatten()
+    assert len(levels.unique()) == 4
+    index = torch.arange(3).repeat_interleave(50)[:, None].float()
+    rois = torch.cat((index, boxes.flatten(0, 1)), 1)
+    expected = [
+        roi_align(pyramid[level], rois[i : i + 1], 7, 1 / 2 ** (level + 2), sampling_ratio, True)
+        for i, level in enumerate(levels.tolist())
+    ]
+    torch.testing.assert_close(pooler(pyramid, boxes), torch.cat(expected), atol=1e-4, rtol=0)
+
+
+def test_box_deltas():
+    box = torch.tensor([[10.0, 20.0, 30.0, 60.0]])
+    moved = apply_deltas(box, torch.tensor([[1.0, -1.0, 0.0, 0.0]]), (2.0, 2.0, 1.0, 1.0))
+    assert moved.tolist() == [[20.0, 0.0, 40.0, 40.0]]
+    grown = apply_deltas(box, torch.tensor([[0, 0, 0, 100.0]]), (2.0, 2.0, 1.0, 1.0))
+    assert torch.isfinite(grown).all()
+
+
+def mask_layers(queries=6, classes=3, batch=1, requires_grad=False):
+    torch.manual_seed(3)
+    logits = torch.randn(batch, queries, classes + 1, requires_grad=requires_grad)
+    masks = torch.randn(batch, queries, 8, 12, requires_grad=requires_grad)
+    return logits, masks
+
+
+def test_ignored_pixels_have_no_gradient_and_no_influence():
+    label = torch.zeros(32, 48, dtype=torch.uint8)
+    label[:, 24:] = 1
+    label[:, 40:] = 255
+    logits, masks = mask_layers(requires_grad=True)
+    losses = mask_set_losses([(logits, masks)], [label], MaskLossWeights(), (8, 12))
+    sum(losses.values()).backward()
+    assert masks.grad[..., 10:].abs().max() == 0
+    assert masks.grad[..., :10].abs().max() > 0
+    changed = masks.detach().clone()
+    changed[..., 10:] = 50
+    again = mask_set_losses([(logits, changed)], [label], MaskLossWeights(), (8, 12))
+    assert {k: float(v) for k, v in again.items()} == pytest.approx(
+        {k: float(v) for k, v in losses.items()}
+    )
+
+
+def test_a_perfect_prediction_is_matched_and_costs_almost_nothing():
+    label = torch.zeros(32, 48, dtype=torch.uint8)
+    label[16:] = 2
+    target = class_masks(label, (8, 12))
+    assert target.class_ids.tolist() == [0, 2]
+    logits = torch.full((1, 5, 4), -10.0)
+    masks = torch.full((1, 5, 8, 12), -10.0)
+    logits[0, :, 3] = 10  # no object
+    for query, (class_id, mask) in {3: (0, target.masks[0]), 1: (2, target.masks[1])}.items():
+        logits[0, query] = -10
+        logits[0, query, class_id] = 10
+        masks[0, query] = mask * 20 - 10
+    queries, indices = match(logits[0], masks[0], target, MaskLossWeights())
+    assert dict(zip(queries.tolist(), indices.tolist(), strict=True)) == {1: 1, 3: 0}
+    losses = mask_set_losses([(logits, masks)], [label], MaskLossWeights(), (8, 12))
+    assert sum(losses.values()) < 1e-3
+
+
+def test_more_classes_than_queries_and_no_class_at_all():
+    logits, masks = mask_layers(queries=2, classes=3, batch=2)
+    many = torch.arange(3, dtype=torch.uint8).repeat_interleave(16).expand(32, 48)
+    empty = torch.full((32, 48), 255, dtype=torch.uint8)
+    losses = mask_set_losses([(logits, masks)], [many, empty], MaskLossWeights(), (16, 24))
+    assert all(torch.isfinite(torch.as_tensor(v)) for v in losses.values())
+    nothing = mask_set_losses([(logits, masks)], [empty, empty], MaskLossWeights(), (16, 24))
+    assert float(nothing['mask']) == 0 and float(nothing['dice']) == 0
+    assert float(nothing['label']) > 0
+
+
+def test_detection_losses_on_empty_and_crowded_images():
+    torch.manual_seed(0)
+    logits = torch.randn(2, 3, 10)
+    boxes = torch.rand(2, 3, 4) * 20
+    boxes[..., 2:] += 20
+    scale = torch.tensor([96.0, 64, 96, 64])
+    crowded = box_target(*[[i, i, i + 10, i + 12] for i in range(7)])  # more truths than proposals
+    for targets in ([box_target(), box_target()], [crowded, box_target()]):
+        losses = box_set_losses([(logits, boxes)], targets, scale, BoxLossWeights())
+        assert all(torch.isfinite(v) for v in losses.values())
+        if not any(len(t.boxes) for t in targets):
+            assert losses['l1'] == 0 and losses['giou'] == 0 and losses['label'] > 0
+
+
+def test_a_class_that_is_not_annotated_is_not_a_negative():
+    boxes = torch.tensor([[[0.0, 0, 10, 10]]])
+    scale = torch.tensor([96.0, 64, 96, 64])
+    annotated = torch.zeros(10, dtype=torch.bool)
+    annotated[2] = True
+    quiet, loud = torch.full((1, 1, 10), -5.0), torch.full((1, 1, 10), -5.0)
+    loud[..., 9] = 5  # sees a traffic sign in an image without sign labels
+
+    def label_loss(logits, known):
+        target = box_target([0, 0, 10, 10], annotated=known)
+        return box_set_losses([(logits, boxes)], [target], scale, BoxLossWeights())['label']
+
+    assert label_loss(loud, annotated) == label_loss(quiet, annotated)
+    everything = torch.ones(10, dtype=torch.bool)
+    assert label_loss(loud, everything) > label_loss(quiet, everything)
+
+
+def test_each_head_learns_only_from_images_labelled_for_it():
+    model = small_model()
+    images = torch.randint(0, 256, (3, *SIZE, 3), dtype=torch.uint8)
+    semantic = torch.randint(0, 19, SIZE, dtype=torch.uint8)
+    targets = Targets({1: box_target([5, 5, 40, 40])}, {0: semantic, 2: semantic}, {})
+    losses = model.losses(images, targets)
+    assert {name.split('/')[0] for name in losses} == {'detection', 'semantic'}
+    sum(losses.values()).backward()
+    for task, head in model.heads.items():
+        touched = any(p.grad is not None for p in head.parameters())
+        assert touched == (task != 'drivable')
+    missing = [
+        n
+        for n, p in model.named_parameters()
+        if p.grad is None and not n.startswith('heads.drivable')
+    ]
+    assert missing == []
+
+
+def test_a_batch_of_three_equals_three_singles():
+    model = small_model().eval()
+    images = torch.randint(0, 256, (3, *SIZE, 3), dtype=torch.uint8)
+    together = model.predict(images)
+    assert together['semantic'].shape == (3, *SIZE) and together['semantic'].dtype == torch.uint8
+    assert (together['scores'].diff(dim=1) <= 0).all()
+    for i in range(3):
+        alone = model.predict(images[i : i + 1])
+        for name, value in alone.items():
+            expected = together[name][i : i + 1]
+            if value.dtype == torch.uint8:
+                assert (value != expected).float().mean() < 1e-3
+            elif name != 'class_ids':
+                torch.testing.assert_close(value, expected, atol=1e-3, rtol=1e-4)
+
+
+def test_an_unknown_part_or_option_is_named():
+    with pytest.raises(UserError, match=r"unknown name 'fcn'.*maskformer, sparse_rcnn"):
+        HEADS.build({'name': 'fcn'}, in_channels=16, classes=3)
+    with pytest.raises(UserError, match='querys'):
+        HEADS.build({'name': 'maskformer', 'querys': 3}, in_channels=16, classes=3)
