@@ -23,29 +23,31 @@ FAR = 190.0  # metres; nothing farther is drawn
 class Centreline:
     """Sideways displacement of the road: a few sines whose periods divide the world's length."""
 
-    amplitudes: tuple[float, ...]
-    wave_numbers: tuple[float, ...]  # rad per metre
-    phases: tuple[float, ...]
+    waves: tuple[tuple[float, float, float], ...]  # amplitude in m, wave number in rad/m, phase
 
-    def offset(self, t: np.ndarray | float) -> np.ndarray | float:
+    def offset(self, t: float) -> float:
         """Displacement in metres at ``t`` metres."""
-        waves = zip(self.amplitudes, self.wave_numbers, self.phases, strict=True)
-        return sum(a * np.sin(k * t + p) for a, k, p in waves)
+        return sum(a * math.sin(k * t + p) for a, k, p in self.waves)
 
-    def slope(self, t: np.ndarray | float) -> np.ndarray | float:
+    def offsets(self, t: np.ndarray) -> np.ndarray:
+        """Displacements at many places."""
+        return sum(a * np.sin(k * t + p) for a, k, p in self.waves)
+
+    def slope(self, t: float) -> float:
         """Its derivative: the heading of the road in radians (small angles)."""
-        waves = zip(self.amplitudes, self.wave_numbers, self.phases, strict=True)
-        return sum(a * k * np.cos(k * t + p) for a, k, p in waves)
+        return sum(a * k * math.cos(k * t + p) for a, k, p in self.waves)
 
 
 def sample_centreline(rng: np.random.Generator, length: float, bend: float) -> Centreline:
     """A closed centreline of period ``length``; ``bend`` 0 is straight, 1 a winding street."""
     orders = (1, 2, 3)
     radii = bend * np.array([14.0, 6.0, 3.0]) * rng.uniform(0.2, 1.0, 3)
+    phases = rng.uniform(0, 2 * math.pi, 3)
     return Centreline(
-        tuple(float(r) for r in radii),
-        tuple(2 * math.pi * n / length for n in orders),
-        tuple(float(p) for p in rng.uniform(0, 2 * math.pi, 3)),
+        tuple(
+            (float(a), 2 * math.pi * n / length, float(p))
+            for a, n, p in zip(radii, orders, phases, strict=True)
+        )
     )
 
 
@@ -98,20 +100,21 @@ class Pose:
     @classmethod
     def on(cls, line: Centreline, t: float, s: float, yaw: float, pitch_px: int) -> Pose:
         """The pose at ``t``, ``s`` of a street with this centreline."""
-        return cls(t, s, yaw, pitch_px, line, float(line.offset(t)), float(line.slope(t)))
+        return cls(t, s, yaw, pitch_px, line, line.offset(t), line.slope(t))
 
-    def bend(self, z: np.ndarray | float) -> np.ndarray | float:
+    def bends(self, z: np.ndarray) -> np.ndarray:
         """Sideways shift in metres of the road at ``z`` metres ahead, as the camera sees it."""
-        ahead = self.line.offset(self.t + z) - self.line_offset
+        ahead = self.line.offsets(self.t + z) - self.line_offset
         return ahead - (self.line_slope + self.yaw) * z
 
     def heading(self, z: float) -> float:
         """Direction of the road at ``z`` metres ahead in radians, as the camera sees it."""
-        return float(self.line.slope(self.t + z)) - self.line_slope - self.yaw
+        return self.line.slope(self.t + z) - self.line_slope - self.yaw
 
     def locate(self, s: float, z: float) -> float:
         """Camera ``x`` in metres of what stands at ``s``, ``z`` metres ahead."""
-        return s - self.s + float(self.bend(z))
+        ahead = self.line.offset(self.t + z) - self.line_offset
+        return s - self.s + ahead - (self.line_slope + self.yaw) * z
 
 
 class Projector:

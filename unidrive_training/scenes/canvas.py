@@ -8,6 +8,7 @@ a small number: a stuff class (``STUFF`` + its semantic id), a kind of road, or 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import cv2
@@ -51,6 +52,11 @@ def near_clipped(xyz: np.ndarray) -> np.ndarray:
     return np.array(kept)
 
 
+def whole_pixels(uv: np.ndarray) -> np.ndarray:
+    """(N, 2) pixel points -> the int32 that OpenCV draws with."""
+    return np.minimum(np.maximum(np.rint(uv), -_LIMIT), _LIMIT).astype(np.int32)
+
+
 class Canvas:
     """The picture in the making. Colours given to it are lit already, 0..255."""
 
@@ -71,15 +77,28 @@ class Canvas:
         self.painted.append(0)
         return FIRST_OBJECT + len(self.semantics) - 1
 
-    def count(self, entity: int, uv: np.ndarray, before: int = 0) -> int:
-        """Pixels of ``entity`` in the box around points ``uv``; adds the new ones to its size."""
-        u0, v0 = np.clip(np.floor(uv.min(0)).astype(int) - 6, 0, (self.width, self.height))
-        u1, v1 = np.clip(np.ceil(uv.max(0)).astype(int) + 7, 0, (self.width, self.height))
-        return int(np.count_nonzero(self.entity[v0:v1, u0:u1] == entity))
+    def grow(self, entity: int, pixels: int) -> None:
+        """Note that an object was given ``pixels`` more."""
+        self.painted[entity - FIRST_OBJECT] += pixels
+
+    def area(self, uv: np.ndarray, margin: int = 2) -> tuple[slice, slice] | None:
+        """The image's part around pixel points, or None when they lie outside."""
+        (u0, v0), (u1, v1) = uv.min(0).tolist(), uv.max(0).tolist()
+        if u1 < 0 or v1 < 0 or u0 >= self.width or v0 >= self.height:
+            return None
+        rows = slice(max(int(v0) - margin, 0), int(min(v1, self.height)) + margin + 1)
+        return rows, slice(max(int(u0) - margin, 0), int(min(u1, self.width)) + margin + 1)
+
+    def count(self, entity: int, area: tuple[slice, slice]) -> int:
+        """Pixels of ``entity`` in a part of the image."""
+        return cv2.countNonZero(cv2.compare(self.entity[area], float(entity), cv2.CMP_EQ))
 
     def polygon(self, uv: np.ndarray, color: Sequence[float], entity: int | None) -> None:
         """Fill a convex polygon of pixel points; ``entity`` None changes the picture only."""
-        points = np.clip(np.rint(uv), -_LIMIT, _LIMIT).astype(np.int32)
+        self.fill(whole_pixels(uv), color, entity)
+
+    def fill(self, points: np.ndarray, color: Sequence[float], entity: int | None) -> None:
+        """Fill a convex polygon of (N, 2) int32 ``whole_pixels``."""
         cv2.fillConvexPoly(self.image, points, color)
         if entity is not None:
             cv2.fillConvexPoly(self.entity, points, entity)
@@ -130,8 +149,9 @@ class Canvas:
             return
         corners, span = _cut_quad(corners, span)
         uv = self.projector.points(corners)
-        u0, v0 = np.maximum(np.floor(uv.min(0)), 0).astype(int)
-        u1, v1 = np.minimum(np.ceil(uv.max(0)) + 1, (self.width, self.height)).astype(int)
+        (u0, v0), (u1, v1) = uv.min(0).tolist(), uv.max(0).tolist()
+        u0, v0 = max(int(u0), 0), max(int(v0), 0)
+        u1, v1 = min(math.ceil(u1) + 1, self.width), min(math.ceil(v1) + 1, self.height)
         if u1 - u0 < 1 or v1 - v0 < 1:
             return
         rows = max(abs(uv[0, 1] - uv[1, 1]), abs(uv[3, 1] - uv[2, 1]))
@@ -142,13 +162,13 @@ class Canvas:
         frame = np.array([[left, h], [left, 0], [right, 0], [right, h]], np.float32) - 0.5
         local = (uv - (u0, v0)).astype(np.float32)
         matrix = cv2.getPerspectiveTransform(frame, local)
-        size = (int(u1 - u0), int(v1 - v0))
+        size = (u1 - u0, v1 - v0)
         picture = cv2.warpPerspective(source, matrix, size, borderMode=cv2.BORDER_WRAP)
         fog = float(self.weather.fog((abs(a) + abs(b)) / 2))
         if fog > 0.02:
             picture = cv2.LUT(picture, self._fog_table(fog))
         cover = np.zeros(size[::-1], np.uint8)
-        cv2.fillConvexPoly(cover, np.clip(np.rint(local), -_LIMIT, _LIMIT).astype(np.int32), 255)
+        cv2.fillConvexPoly(cover, whole_pixels(local), 255)
         area = np.s_[v0:v1, u0:u1]
         cv2.copyTo(np.full(size[::-1], entity, np.uint16), cover, self.entity[area])
         if texture.masks is not None:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from unidrive_training.scenes.camera import NEAR
-from unidrive_training.scenes.canvas import Canvas
+from unidrive_training.scenes.canvas import Canvas, whole_pixels
 
 _SKIN = np.array([[224, 178, 146], [196, 146, 112], [142, 98, 70], [92, 62, 46]])
 _CLOTH = np.array(
@@ -230,13 +230,16 @@ def draw_limbs(stand: Stand, limbs: list[Limb], entity: int) -> None:
     if ends[:, 2].min() < NEAR:
         return
     uv = canvas.projector.points(ends)
-    pixels = np.clip(np.rint(uv), -30000, 30000).astype(int).tolist()
+    area = canvas.area(uv, margin=2 + int(0.15 * k))
+    if area is None:
+        return
+    pixels = whole_pixels(uv).tolist()
     depth = ends[0::2, 2] + ends[1::2, 2]
     colors = np.array([limb[3] for limb in limbs])
     weather = canvas.weather
     dark = weather.tint(colors * 0.88, stand.front, stand.z).tolist()
     light = weather.tint(colors * 1.06, stand.lit, stand.z).tolist()
-    before = canvas.count(entity, uv)
+    before = canvas.count(entity, area)
     for i in np.argsort(-depth, kind='stable'):
         a, b = pixels[2 * i], pixels[2 * i + 1]
         thick = max(1, round(2 * limbs[i][2] * k))
@@ -246,7 +249,7 @@ def draw_limbs(stand: Stand, limbs: list[Limb], entity: int) -> None:
             move = round(stand.side * thick * 0.22)
             cv2.line(canvas.image, (a[0] + move, a[1]), (b[0] + move, b[1]), light[i],
                      max(1, round(thick * 0.45)))
-    canvas.painted[entity - 32] += canvas.count(entity, uv) - before
+    canvas.grow(entity, canvas.count(entity, area) - before)
 
 
 def draw_bike(stand: Stand, bike: Bike, entity: int, lit: bool = False) -> None:
@@ -262,8 +265,11 @@ def draw_bike(stand: Stand, bike: Bike, entity: int, lit: bool = False) -> None:
         if ends[:, 2].min() < NEAR:
             return
         uv = canvas.projector.points(ends)
-        before = canvas.count(entity, uv)
-        points = np.clip(np.rint(uv), -30000, 30000).astype(np.int32)
+        area = canvas.area(uv, margin=2 + int(0.1 * stand.k))
+        if area is None:
+            continue
+        before = canvas.count(entity, area)
+        points = whole_pixels(uv)
         px = max(1, round(2 * thick * stand.k))
         if bike.filled:
             cv2.fillConvexPoly(canvas.image, points, spoke if stand.k < 20 else [c * 0.6 for c in tyre])
@@ -273,7 +279,7 @@ def draw_bike(stand: Stand, bike: Bike, entity: int, lit: bool = False) -> None:
         cv2.polylines(canvas.image, [points], True, tyre, px)
         cv2.fillConvexPoly(canvas.entity, points, entity)
         cv2.polylines(canvas.entity, [points], True, entity, px)
-        canvas.painted[entity - 32] += canvas.count(entity, uv) - before
+        canvas.grow(entity, canvas.count(entity, area) - before)
     draw_limbs(stand, bike.limbs, entity)
     if lit:
         _bike_lamps(stand, bike)

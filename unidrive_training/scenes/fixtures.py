@@ -165,9 +165,9 @@ def _head(canvas: Canvas, x: float, z: float, head: Head, post: Post, seconds: f
         _signal(pen, post, seconds, shown=head.kind == 'signal')
     else:
         _SIGN_SHAPES[head.kind](pen)
-    reach = k * head.size * 1.3
-    box = np.array([uv - reach, uv + reach])
-    canvas.painted[entity - 32] = canvas.count(entity, box)
+    area = canvas.area(uv[None], margin=2 + int(1.3 * k * head.size))
+    if area is not None:
+        canvas.grow(entity, canvas.count(entity, area))
 
 
 class _Pen:
@@ -175,10 +175,13 @@ class _Pen:
 
     def __init__(self, canvas: Canvas, uv, unit: float, light, z: float, entity: int) -> None:
         self.canvas, self.uv, self.unit = canvas, uv, unit
-        self.light, self.z, self.entity = light, z, entity
+        self.entity = entity
+        fog = float(canvas.weather.fog(z))
+        self.gain = (light[0] * (1 - fog)).tolist()
+        self.fog = (canvas.weather.fog_color * fog).tolist()
 
     def color(self, rgb) -> list[float]:
-        return self.canvas.weather.tint(np.array([rgb], float), self.light, self.z)[0].tolist()
+        return [min(c * k + fog, 255.0) for c, k, fog in zip(rgb, self.gain, self.fog, strict=True)]
 
     def shape(self, points, rgb, label: bool = False) -> None:
         uv = self.uv + self.unit * np.asarray(points, float) * (1, -1)

@@ -68,7 +68,7 @@ class Ground:
         """Paint the ground below the horizon; returns the first row of it."""
         first, rows = self.table.window(self.camera, pose.pitch_px)
         z_axis = np.arange(int(FAR * 1.5 * 4) + 2) / 4.0
-        bend = np.asarray(pose.bend(z_axis), np.float32)
+        bend = pose.bends(z_axis).astype(np.float32)
         depth, cell = self.table.depth[rows], self.table.cell[rows]
         across = self.table.lateral[rows] - bend.take(cell)
         across = (across + (pose.s + HALF)) * COLS_PER_M - 0.5

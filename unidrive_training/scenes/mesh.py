@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from unidrive_training.scenes.camera import NEAR
-from unidrive_training.scenes.canvas import Canvas
+from unidrive_training.scenes.canvas import Canvas, whole_pixels
 
 PLAIN, GLASS, TAIL, HEAD, LAMP, GLOSS = range(6)  # how a face takes light
 
@@ -145,27 +145,20 @@ def draw_mesh(canvas: Canvas, mesh: Mesh, place: Placement, entity: int) -> None
     colors = _face_colors(canvas, mesh, normals, place, eye)
     clipped = bool((points[:, 2] < NEAR).any())
     uv = canvas.projector.points(points)
-    if not clipped and _outside(canvas, uv):
+    area = canvas.area(uv) if not clipped else np.s_[:, :]
+    if area is None:
         return
-    before = canvas.count(entity, uv)
-    pixels = np.clip(np.rint(uv), -30000, 30000).astype(np.int32)
+    before = canvas.count(entity, area)
+    pixels = whole_pixels(uv)
     for number in order:
         begin, end = mesh.starts[number], mesh.starts[number + 1]
         label = entity if mesh.parents[number] == number else None
         if clipped:
             canvas.flat(points[begin:end], colors[number], label)
         else:
-            canvas.polygon(pixels[begin:end], colors[number], label)
-    inside = uv[points[:, 2] >= NEAR] if not clipped else np.array(
-        [[0, 0], [canvas.width, canvas.height]], float
-    )
-    canvas.painted[entity - 32] += canvas.count(entity, inside) - before
+            canvas.fill(pixels[begin:end], colors[number], label)
+    canvas.grow(entity, canvas.count(entity, area) - before)
     _shine(canvas, mesh, centres, shown, place)
-
-
-def _outside(canvas: Canvas, uv: np.ndarray) -> bool:
-    low, high = uv.min(0), uv.max(0)
-    return high[0] < 0 or high[1] < 0 or low[0] > canvas.width or low[1] > canvas.height
 
 
 def _face_colors(canvas: Canvas, mesh: Mesh, normals, place: Placement, eye) -> list[list[float]]:
