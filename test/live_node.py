@@ -30,7 +30,7 @@ def wait_until(condition, what, timeout=PATIENCE):
     end = time.monotonic() + timeout
     while not (value := condition()):
         assert time.monotonic() < end, f'waited {timeout} s for {what}'
-        time.sleep(0.02)
+        time.sleep(0.005)
     return value
 
 
@@ -42,11 +42,12 @@ class NodeProcess:
     ) -> None:
         self._log = folder / f'node_{time.monotonic_ns()}.log'
         command = [sys.executable, '-m', 'unidrive_perception.perception_node', '--ros-args']
+        command += ros_args
         for name, value in parameters.items():
             command += ['-p', f'{name}:={value}']
         with self._log.open('wb') as log:
             self.process = subprocess.Popen(
-                [*command, *ros_args],
+                command,
                 cwd=REPO,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -94,7 +94,6 @@ class Camera:
             self._warned_at = None
         elif self._warned_at is None or now - self._warned_at >= REPEAT_WARNING_S:
             self._warned_at = now
-            topics = dict(self._node.get_topic_names_and_types())
             self._warn(
                 no_image(
                     self.topic,
@@ -102,7 +101,7 @@ class Camera:
                     self._reliability,
                     silence,
                     self._publishers(),
-                    topics,
+                    self._published_by_others(),
                 )
             )
 
@@ -114,6 +113,15 @@ class Camera:
 
     def _publishers(self) -> list[Any]:
         return self._node.get_publishers_info_by_topic(self.topic)
+
+    def _published_by_others(self) -> dict[str, list[str]]:
+        """Topics that somebody publishes, except our own results, with their types."""
+        ours = self._node.get_fully_qualified_name() + '/'
+        return {
+            name: types
+            for name, types in self._node.get_topic_names_and_types()
+            if self._node.count_publishers(name) and not name.startswith(ours)
+        }
 
     def _warn(self, sentence: str) -> None:
         self._node.get_logger().warning(sentence)
