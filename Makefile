@@ -27,7 +27,7 @@ demo: setup ## node + player on generated scenes, or on INPUT=bag|video|folder
 	@$(IN_VENV) $(PRIVATE_GRAPH) unidrive demo $(if $(INPUT),--input "$(INPUT)")
 
 test: setup lint ## ruff and every test
-	@$(IN_VENV) UNIDRIVE_REQUIRE_ROS=1 python -m pytest
+	@$(IN_VENV) UNIDRIVE_REQUIRE_ROS=1 python -m pytest --timeout 900
 
 lint: setup ## ruff check and ruff format --check
 	@$(IN_VENV) ruff check
