@@ -3,9 +3,9 @@
 """Where a point of the street lands in the image.
 
 Street coordinates: ``t`` metres along the road, ``s`` metres to the right of its centreline, ``y``
-metres up. Camera coordinates: ``x`` right, ``y`` up (0 is the ground), ``z`` ahead of the camera. The
-road bends by shearing: a piece of street at distance ``z`` is displaced sideways by the centreline,
-which keeps every cross-section parallel to the image and the truth exact on a curve.
+metres up. Camera coordinates: ``x`` right, ``y`` up (0 is the ground), ``z`` ahead of the camera.
+The road bends by shearing: a piece of street at distance ``z`` is displaced sideways by the
+centreline, which keeps every cross-section parallel to the image and the truth exact on a curve.
 """
 
 from __future__ import annotations
@@ -121,6 +121,7 @@ class Projector:
     """Projects camera coordinates to pixels for one pose."""
 
     def __init__(self, camera: Camera, pose: Pose) -> None:
+        """Prepare for this pose of the camera."""
         self.camera = camera
         self.focal = camera.focal
         self.centre_u = camera.centre_u
@@ -157,6 +158,7 @@ class GroundTable:
     MARGIN = 12
 
     def __init__(self, camera: Camera) -> None:
+        """Cast a ray through every pixel below the horizon."""
         self.first_row = math.floor(camera.horizon_v) - self.MARGIN
         rows = np.arange(self.first_row, camera.height_px + self.MARGIN)
         u = np.arange(camera.width_px, dtype=np.float32) - camera.centre_u
@@ -171,7 +173,7 @@ class GroundTable:
         self.cell = (self.depth * 4).astype(np.intp)  # quarter metres, for look-up tables
 
     def window(self, camera: Camera, pitch_px: int) -> tuple[int, slice]:
-        """First image row of the ground in a frame, and the table rows from there to the bottom."""
+        """First image row of the ground, and the table rows from there to the bottom."""
         first = max(0, self.first_row + self.MARGIN + pitch_px)
         begin = first - pitch_px - self.first_row
         return first, slice(begin, begin + camera.height_px - first)

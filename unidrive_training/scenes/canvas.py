@@ -2,14 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is drawn on: one picture and, pixel for pixel, the entity that each pixel shows.
 
-Everything is painted back to front into both, so the truth is what the picture shows. An *entity* is
-a small number: a stuff class (``STUFF`` + its semantic id), a kind of road, or one object.
+Everything is painted back to front into both, so the truth is what the picture shows. An *entity*
+is a small number: a semantic id 0..18, a part of the road, or one object from ``FIRST_OBJECT`` on.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -28,7 +29,8 @@ ALTERNATIVE = 21  # road, another lane
 FIRST_OBJECT = 32
 
 DETECTION_OF = {
-    PERSON: 0, RIDER: 1, CAR: 2, TRUCK: 3, BUS: 4, TRAIN: 5, MOTORCYCLE: 6, BICYCLE: 7, LIGHT: 8, SIGN: 9,
+    PERSON: 0, RIDER: 1, CAR: 2, TRUCK: 3, BUS: 4, TRAIN: 5, MOTORCYCLE: 6, BICYCLE: 7,
+    LIGHT: 8, SIGN: 9,
 }  # fmt: skip
 """Semantic id -> detection id of the classes that are counted."""
 
@@ -57,10 +59,21 @@ def whole_pixels(uv: np.ndarray) -> np.ndarray:
     return np.minimum(np.maximum(np.rint(uv), -_LIMIT), _LIMIT).astype(np.int32)
 
 
+class Glow(NamedTuple):
+    """A lamp's spread: pixel, radius in px, RGB, and what it sits on."""
+
+    u: float
+    v: float
+    radius: float
+    color: tuple[float, float, float]
+    entity: int
+
+
 class Canvas:
     """The picture in the making. Colours given to it are lit already, 0..255."""
 
     def __init__(self, projector: Projector, weather: Weather) -> None:
+        """Start a black picture of the camera's size."""
         camera = projector.camera
         self.projector = projector
         self.weather = weather
@@ -69,7 +82,7 @@ class Canvas:
         self.entity = np.zeros((self.height, self.width), np.uint16)
         self.semantics: list[int] = []  # of each object, in order of their entities
         self.painted: list[int] = []  # pixels each object would show if nothing hid it
-        self.glows: list[tuple[float, float, float, tuple[float, float, float]]] = []
+        self.glows: list[Glow] = []
 
     def new_object(self, semantic: int) -> int:
         """Entity number for one more object of this semantic class."""
@@ -128,9 +141,21 @@ class Canvas:
         if entity is not None:
             cv2.line(self.entity, p, q, entity, round(thick))
 
-    def glow(self, uv: Sequence[float], radius: float, color: Sequence[float]) -> None:
-        """Light that spreads around pixel ``uv``; added to the picture at the end."""
-        self.glows.append((uv[0], uv[1], radius, tuple(float(c) for c in color)))
+    def glow(
+        self, uv: Sequence[float], radius: float, color: Sequence[float], entity: int
+    ) -> None:
+        """Light that spreads around pixel ``uv``, if ``entity`` still shows there at the end."""
+        self.glows.append(
+            Glow(float(uv[0]), float(uv[1]), radius, tuple(map(float, color)), entity)
+        )
+
+    def shows(self, u: float, v: float, entity: int) -> bool:
+        """Whether ``entity`` is seen at, or just beside, a pixel."""
+        column, row = round(u), round(v)
+        if not (-2 < column < self.width + 2 and -2 < row < self.height + 2):
+            return False
+        spot = self.entity[max(row - 2, 0) : row + 3, max(column - 2, 0) : column + 3]
+        return bool((spot == entity).any())
 
     def strip(
         self,
@@ -141,8 +166,8 @@ class Canvas:
     ) -> None:
         """A texture on a standing quad.
 
-        ``corners`` (4, 3): bottom and top of the one end, top and bottom of the other, camera
-        coordinates. ``span``: which part of the texture's width runs from the one end to the other.
+        ``corners`` (4, 3): bottom and top of the one end, top and bottom of the other, in camera
+        coordinates. ``span``: the part of the texture's width from the one end to the other.
         """
         a, b = corners[0, 2], corners[3, 2]
         if max(a, b) < NEAR * 1.2:
@@ -179,7 +204,7 @@ class Canvas:
         cv2.copyTo(picture, cover, self.image[area])
 
     def sprite(self, texture: Texture, x: float, z: float, size, entity: int) -> None:
-        """An upright picture facing the camera; ``size`` (width, height) in metres, foot at x, z."""
+        """An upright picture facing the camera, its foot at x, z; ``size`` (w, h) in metres."""
         k = self.projector.focal / z
         foot = self.projector.point(x, 0.0, z)
         w, h = size[0] * k, size[1] * k

@@ -74,7 +74,9 @@ def _scene_set(args: argparse.Namespace) -> SceneSet:
         if getattr(args, name) < 1:
             raise UserError(f'--{name} is {getattr(args, name)}; give 1 or more')
     if not 0 <= args.val_drives <= SEEDS_PER_RUN // 2 or args.drives > SEEDS_PER_RUN // 2:
-        raise UserError(f'--drives and --val-drives go up to {SEEDS_PER_RUN // 2}, and from 1 and 0')
+        raise UserError(
+            f'--drives and --val-drives go up to {SEEDS_PER_RUN // 2}, and from 1 and 0'
+        )
     if args.seed < 0:
         raise UserError(f'--seed is {args.seed}; give 0 or more')
     if not 0.1 <= args.fps <= 1000:

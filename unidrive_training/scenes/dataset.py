@@ -22,7 +22,7 @@ TASKS = tuple(BDD100K_LABELS)
 CAMERA_TOPIC = '/camera/image_raw'
 CAMERA_FRAME = 'camera_optical_frame'
 SEEDS_PER_RUN = 1_000_000
-"""Drives of run ``seed`` have seeds from ``seed * SEEDS_PER_RUN``, validation drives from half-way on."""
+"""Drives of run ``seed`` are ``seed * SEEDS_PER_RUN``.., of validation from half-way on."""
 _BAG_START_NS = 1_700_000_000_000_000_000  # a fixed time, so that one seed gives one bag
 
 
@@ -37,9 +37,12 @@ class SceneSet:
     image_size: tuple[int, int] = (360, 640)  # height, width
     seed: int = 0
     validation: bool = False
-    keep: Mapping[str, float] = field(default_factory=dict)  # task -> share of images with its labels
+    keep: Mapping[str, float] = field(
+        default_factory=dict
+    )  # task -> share of images with its labels
 
     def __len__(self) -> int:
+        """Number of frames."""
         return self.drives * self.frames
 
     def frames_in_order(self) -> Iterator[tuple[str, SceneFrame, frozenset[str]]]:
@@ -50,12 +53,14 @@ class SceneSet:
             chance = np.random.default_rng((seed, 0x1ABE1))
             for index in range(0, self.frames * self.stride, self.stride):
                 draws = chance.random(len(TASKS))
-                kept = (t for t, draw in zip(TASKS, draws, strict=True) if draw < self.keep.get(t, 1.0))
+                kept = (
+                    t for t, draw in zip(TASKS, draws, strict=True) if draw < self.keep.get(t, 1.0)
+                )
                 yield f'drive{seed:09d}-{index:05d}', drive.frame(index), frozenset(kept)
 
 
 def write_dataset(root: Path, split: str, scenes: SceneSet) -> dict[str, int]:
-    """Write ``scenes`` as ``split`` of a BDD100K-layout folder; returns images and labels per task."""
+    """Write ``scenes`` as ``split`` of a BDD100K-layout folder; returns counts per task."""
     counts = dict.fromkeys(('images', *TASKS), 0)
     with Bdd100kWriter(root, split) as writer:
         for name, frame, kept in _progress(scenes, split):
@@ -77,7 +82,7 @@ def write_dataset(root: Path, split: str, scenes: SceneSet) -> dict[str, int]:
 def write_bag(path: Path, scenes: SceneSet, storage: str, compressed: bool) -> dict[str, int]:
     """Write ``scenes`` as a rosbag2 with the truth beside the camera; returns messages per topic.
 
-    The camera's images are raw 'rgb8', or JPEG on ``<topic>/compressed``. Drives follow one another.
+    Images are raw 'rgb8', or JPEG on ``<topic>/compressed``. Drives follow one another.
     """
     with BagWriter(path, storage) as bag:
         make = messages.BagFactory(bag.typestore)

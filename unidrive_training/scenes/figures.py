@@ -45,8 +45,12 @@ def sample_look(rng: np.random.Generator, riding: bool = False) -> Look:
         girth=float(rng.uniform(0.85, 1.3)),
         skin=_SKIN[rng.integers(4)] * rng.uniform(0.9, 1.1),
         top=_CLOTH[rng.integers(12)] * rng.uniform(0.75, 1.25),
-        legs=_CLOTH[rng.choice(12, p=[0.28, 0.25, 0.1, 0.05, 0.02, 0.16, 0.03, 0.06, 0, 0.01, 0, 0.04])],
-        hair=np.array([[30, 24, 20], [70, 48, 30], [150, 120, 70], [120, 116, 112]])[rng.integers(4)],
+        legs=_CLOTH[
+            rng.choice(12, p=[0.28, 0.25, 0.1, 0.05, 0.02, 0.16, 0.03, 0.06, 0, 0.01, 0, 0.04])
+        ],
+        hair=np.array([[30, 24, 20], [70, 48, 30], [150, 120, 70], [120, 116, 112]])[
+            rng.integers(4)
+        ],
         skirt=bool(rng.random() < 0.15),
         bag=bool(rng.random() < 0.35),
         helmet=_CLOTH[rng.integers(12)] if riding and rng.random() < 0.7 else None,
@@ -96,7 +100,9 @@ def _trunk(look: Look, hip: float, shoulder: float, lean: float) -> list[Limb]:
         limbs.append(((x * 0.8, hip, 0), (x, shoulder - 0.04 * h, lean), 0.068 * h * g, look.top))
     limbs.append(((0, shoulder, lean), (0, shoulder + 0.06 * h, lean), 0.03 * h, look.skin))
     head = shoulder + 0.115 * h
-    limbs.append(((0, head - 0.02, lean + 0.02), (0, head + 0.02, lean + 0.02), 0.056 * h, look.skin))
+    limbs.append(
+        ((0, head - 0.02, lean + 0.02), (0, head + 0.02, lean + 0.02), 0.056 * h, look.skin)
+    )
     cap = look.hair if look.helmet is None else look.helmet
     limbs.append(((0, head + 0.035, lean), (0, head + 0.04, lean - 0.02), 0.058 * h, cap))
     return limbs
@@ -115,7 +121,12 @@ def cyclist(look: Look, phase: float) -> list[Limb]:
             ((side * 0.09, hip, -0.18), knee, 0.078, look.legs),
             (knee, foot, 0.055, look.legs * 0.95),
             (foot, (side * 0.11, foot[1] - 0.02, foot[2] + 0.12), 0.04, look.hair * 0.6),
-            ((side * 0.17, shoulder - 0.05, lean - 0.2), (side * 0.26, 1.08, 0.38), 0.048, look.top * 0.9),
+            (
+                (side * 0.17, shoulder - 0.05, lean - 0.2),
+                (side * 0.26, 1.08, 0.38),
+                0.048,
+                look.top * 0.9,
+            ),
         ]
     trunk = _trunk(look, hip, shoulder, lean - 0.02)
     return limbs + [_shift(limb, -0.18) for limb in trunk]
@@ -131,7 +142,12 @@ def motorcyclist(look: Look) -> list[Limb]:
             ((side * 0.12, hip, -0.2), knee, 0.088, look.legs),
             (knee, foot, 0.064, look.legs),
             (foot, (side * 0.22, 0.3, 0.14), 0.05, look.hair * 0.5),
-            ((side * 0.2, shoulder - 0.06, -0.08), (side * 0.33, 1.03, 0.36), 0.058, look.top * 0.92),
+            (
+                (side * 0.2, shoulder - 0.06, -0.08),
+                (side * 0.33, 1.03, 0.36),
+                0.058,
+                look.top * 0.92,
+            ),
         ]
     return limbs + [_shift(limb, -0.2) for limb in _trunk(look, hip, shoulder, 0.14)]
 
@@ -170,7 +186,9 @@ def bicycle(rng: np.random.Generator) -> Bike:
     ]
     if rng.random() < 0.3:
         limbs.append(((0, 0.82, 0.5), (0, 1.0, 0.5), 0.12, np.array([110, 90, 60])))
-    return Bike(limbs, ((-0.52, 0.34, 0.022), (0.54, 0.34, 0.022)), (0, 0.7, -0.5), (0, 0.9, 0.5), False)
+    return Bike(
+        limbs, ((-0.52, 0.34, 0.022), (0.54, 0.34, 0.022)), (0, 0.7, -0.5), (0, 0.9, 0.5), False
+    )
 
 
 def motorcycle(rng: np.random.Generator) -> Bike:
@@ -196,16 +214,23 @@ def motorcycle(rng: np.random.Generator) -> Bike:
     else:
         limbs.append(((0, 0.95, 0.55), (0, 1.1, 0.48), 0.09, np.array([70, 80, 88])))
     radius = 0.24 if scooter else 0.32
-    return Bike(limbs, ((-0.66, radius, 0.06), (0.7, radius, 0.055)), (0, 0.68, -0.8), (0, 0.85, 0.62), True)
+    return Bike(
+        limbs,
+        ((-0.66, radius, 0.06), (0.7, radius, 0.055)),
+        (0, 0.68, -0.8),
+        (0, 0.85, 0.62),
+        True,
+    )
 
 
 class Stand:
     """Where a figure stands: turns local points to pixels and light."""
 
-    def __init__(self, canvas: Canvas, x: float, z: float, yaw: float, lift: float = 0.0) -> None:
+    def __init__(self, canvas: Canvas, x: float, z: float, yaw: float) -> None:
+        """Stand at camera coordinates x, z, turned by ``yaw`` radians from looking ahead."""
         cos, sin = math.cos(yaw), math.sin(yaw)
         self.turn = np.array([[cos, 0, -sin], [0, 1, 0], [sin, 0, cos]])
-        self.shift = np.array([x, lift, z])
+        self.shift = np.array([x, 0.0, z])
         self.canvas = canvas
         self.k = canvas.projector.focal / max(z, NEAR)
         weather = canvas.weather
@@ -247,8 +272,13 @@ def draw_limbs(stand: Stand, limbs: list[Limb], entity: int) -> None:
         cv2.line(canvas.entity, a, b, entity, thick)
         if thick >= 4:
             move = round(stand.side * thick * 0.22)
-            cv2.line(canvas.image, (a[0] + move, a[1]), (b[0] + move, b[1]), light[i],
-                     max(1, round(thick * 0.45)))
+            cv2.line(
+                canvas.image,
+                (a[0] + move, a[1]),
+                (b[0] + move, b[1]),
+                light[i],
+                max(1, round(thick * 0.45)),
+            )
     canvas.grow(entity, canvas.count(entity, area) - before)
 
 
@@ -272,25 +302,37 @@ def draw_bike(stand: Stand, bike: Bike, entity: int, lit: bool = False) -> None:
         points = whole_pixels(uv)
         px = max(1, round(2 * thick * stand.k))
         if bike.filled:
-            cv2.fillConvexPoly(canvas.image, points, spoke if stand.k < 20 else [c * 0.6 for c in tyre])
+            cv2.fillConvexPoly(
+                canvas.image, points, spoke if stand.k < 20 else [c * 0.6 for c in tyre]
+            )
         elif stand.k > 45:
             for i in range(0, 10, 2):
-                cv2.line(canvas.image, points[i].tolist(), points[i + 10].tolist(), spoke, 1, cv2.LINE_AA)
+                cv2.line(
+                    canvas.image,
+                    points[i].tolist(),
+                    points[i + 10].tolist(),
+                    spoke,
+                    1,
+                    cv2.LINE_AA,
+                )
         cv2.polylines(canvas.image, [points], True, tyre, px)
         cv2.fillConvexPoly(canvas.entity, points, entity)
         cv2.polylines(canvas.entity, [points], True, entity, px)
         canvas.grow(entity, canvas.count(entity, area) - before)
     draw_limbs(stand, bike.limbs, entity)
     if lit:
-        _bike_lamps(stand, bike)
+        _bike_lamps(stand, bike, entity)
 
 
-def _bike_lamps(stand: Stand, bike: Bike) -> None:
+def _bike_lamps(stand: Stand, bike: Bike, entity: int) -> None:
     canvas = stand.canvas
     ahead = stand.turn[2, 2]  # > 0: we see its back
     spot, color = (bike.tail, (255, 40, 30)) if ahead > 0 else (bike.head, (255, 245, 215))
     uv = stand.pixels([spot])[0]
     radius = max(1, round(0.05 * stand.k))
     if np.abs(uv).max() < 10000:
-        cv2.circle(canvas.image, (int(uv[0]), int(uv[1])), radius, color, -1)
-        canvas.glow(uv, max(0.3 * stand.k, 2.0), np.array(color) * 0.6 * canvas.weather.lamps)
+        at = (int(uv[0]), int(uv[1]))
+        cv2.circle(canvas.image, at, radius, color, -1)
+        cv2.circle(canvas.entity, at, radius, entity, -1)
+        glow = np.array(color) * 0.6 * canvas.weather.lamps
+        canvas.glow(uv, max(0.3 * stand.k, 2.0), glow, entity)

@@ -139,14 +139,16 @@ def draw_post(canvas: Canvas, pose: Pose, post: Post, z: float, seconds: float) 
             _head(canvas, x, z, head, post, seconds)
     canvas.line((x, 0, z), (x, post.height, z), post.width, color, POLE)
     if post.arm:
-        canvas.line((x, post.height, z), (x + post.arm, post.height, z), post.width * 0.7, color, POLE)
+        canvas.line(
+            (x, post.height, z), (x + post.arm, post.height, z), post.width * 0.7, color, POLE
+        )
     if post.lamp:
         tip = (x + post.arm, post.height - 0.05, z)
         canvas.line((tip[0] - 0.3, *tip[1:]), (tip[0] + 0.3, *tip[1:]), 0.2, color, POLE)
         if weather.lamps > 0.25:
             uv = canvas.projector.point(*tip)
             k = canvas.projector.focal / z
-            canvas.glow(uv, max(0.5 * k, 3.0), np.array([255, 205, 140]) * weather.lamps)
+            canvas.glow(uv, max(0.5 * k, 3.0), np.array([255, 205, 140]) * weather.lamps, POLE)
     for head in post.heads:
         if head.kind != 'signal-back':
             _head(canvas, x, z, head, post, seconds)
@@ -181,7 +183,9 @@ class _Pen:
         self.fog = (canvas.weather.fog_color * fog).tolist()
 
     def color(self, rgb) -> list[float]:
-        return [min(c * k + fog, 255.0) for c, k, fog in zip(rgb, self.gain, self.fog, strict=True)]
+        return [
+            min(c * k + fog, 255.0) for c, k, fog in zip(rgb, self.gain, self.fog, strict=True)
+        ]
 
     def shape(self, points, rgb, label: bool = False) -> None:
         uv = self.uv + self.unit * np.asarray(points, float) * (1, -1)
@@ -195,7 +199,7 @@ class _Pen:
             cv2.circle(self.canvas.entity, at, px, self.entity, -1)
         if lit:
             lamps = self.canvas.weather.lamps
-            self.canvas.glow(uv, px * 2.2, np.array(rgb) * (0.25 + 0.75 * lamps))
+            self.canvas.glow(uv, px * 2.2, np.array(rgb) * (0.25 + 0.75 * lamps), self.entity)
 
 
 def _box(w: float, h: float, right: float = 0.0, up: float = 0.0) -> list[tuple[float, float]]:

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ground of a drive: one lit bird's-eye map of the street, looked up by every ground pixel.
 
-The map has a row per 1/6 metre along the road and a column per 1/16 metre across it, in colour and in
-entities; so markings, kerbs and the drivable area bend and shrink together with exact truth.
+The map has a row per 1/6 metre along the road and a column per 1/16 metre across it, in colour and
+in entities; so markings, kerbs and the drivable area bend and shrink together with exact truth.
 """
 
 from __future__ import annotations
@@ -30,16 +30,33 @@ def _area(t0: float, t1: float, s0: float, s1: float) -> tuple[slice, slice]:
     return rows, cols
 
 
+def _map_pixels(points: np.ndarray) -> np.ndarray:
+    """(N, 2) points (s, t) in metres -> int32 columns and rows of the map."""
+    return ((points + np.array([HALF, 0.0])) * (COLS_PER_M, ROWS_PER_M)).astype(np.int32)
+
+
 def _full(s0: float, s1: float) -> tuple[slice, slice]:
     return _area(0, LENGTH, s0, s1)
+
+
+def _within(t0: float, t1: float) -> list[tuple[float, float]]:
+    """The parts of a span, which may run over the world's seam, that lie on the map."""
+    spans = [(t0 + shift, t1 + shift) for shift in (-LENGTH, 0.0, LENGTH)]
+    return [(a, b) for a, b in spans if b > 0 and a < LENGTH]
 
 
 class Ground:
     """The map of a drive and its view from a pose."""
 
     def __init__(
-        self, rng: np.random.Generator, street: Street, side: Roadside, camera: Camera, weather: Weather
+        self,
+        rng: np.random.Generator,
+        street: Street,
+        side: Roadside,
+        camera: Camera,
+        weather: Weather,
     ) -> None:
+        """Paint and light the map."""
         self.camera = camera
         self.table = GroundTable(camera)
         painter = _Painter(rng, street)
@@ -60,7 +77,9 @@ class Ground:
         if weather.lamps < 0.3:
             return None
         x, z = self.table.lateral, self.table.depth
-        cone = np.exp(-((x / (2.2 + 0.22 * z)) ** 2)) * np.exp(-z / 20.0) * np.minimum(z / 5.0, 1.0)
+        cone = (
+            np.exp(-((x / (2.2 + 0.22 * z)) ** 2)) * np.exp(-z / 20.0) * np.minimum(z / 5.0, 1.0)
+        )
         gain = np.clip(64 * (1 + 1.8 * weather.lamps * cone), 0, 255)
         return gain.astype(np.uint8)[..., None].repeat(3, 2)
 
@@ -76,7 +95,9 @@ class Ground:
         along = (depth + pose.t % LENGTH) * ROWS_PER_M - 0.5
         view = image[first:]
         self._colors(view, across, along, depth)
-        labels = cv2.remap(self.labels, across, along, cv2.INTER_NEAREST, borderMode=cv2.BORDER_WRAP)
+        labels = cv2.remap(
+            self.labels, across, along, cv2.INTER_NEAREST, borderMode=cv2.BORDER_WRAP
+        )
         if self.fog is not None:
             fog = self.fog[rows]
             veil = np.empty_like(view)
@@ -98,7 +119,9 @@ class Ground:
             int(np.count_nonzero(middle > 22.0)),
             len(middle),
         ]
-        for (rgb, by_s, by_t), a, b in zip(self.levels[::-1], bounds[:-1], bounds[1:], strict=True):
+        for (rgb, by_s, by_t), a, b in zip(
+            self.levels[::-1], bounds[:-1], bounds[1:], strict=True
+        ):
             if b > a:
                 u = (across[a:b] + 0.5) / by_s - 0.5
                 v = (along[a:b] + 0.5) / by_t - 0.5
@@ -115,15 +138,19 @@ class _Painter:
         self.asphalt = rng.uniform(66, 128) + rng.normal(0, 4, 3)
         self._ground()
         self._road()
+        for at, half in street.crossings:
+            self._cross_street(at, half)
         self._wear()
         self._texture()
         self._markings()
         for at, half in street.crossings:
-            self._crossing(at, half)
+            self._crossing_marks(at, half)
 
     def _ground(self) -> None:
         rng, street = self.rng, self.street
-        grass = np.array([[96, 108, 58], [120, 122, 74], [80, 100, 50], [138, 122, 90]])[rng.integers(4)]
+        grass = np.array([[96, 108, 58], [120, 122, 74], [80, 100, 50], [138, 122, 90]])[
+            rng.integers(4)
+        ]
         self.rgb[:] = np.clip(grass * rng.uniform(0.8, 1.15), 0, 255)
         paving = rng.uniform(118, 178) + rng.normal(0, 7, 3)
         if street.kind == 'city':  # forecourts are paved
@@ -194,7 +221,7 @@ class _Painter:
                     self.rgb[strip] = np.clip(self.rgb[strip] * 0.95, 0, 255)
 
     def _stroke(self, points, color, thick) -> None:
-        pixels = ((points + (HALF, 0)) * (COLS_PER_M, ROWS_PER_M)).astype(np.int32)
+        pixels = _map_pixels(points)
         cv2.polylines(self.rgb, [pixels], False, color.tolist(), thick)
 
     def _disc(self, centre, radius, color) -> None:
@@ -205,9 +232,13 @@ class _Painter:
     def _texture(self) -> None:
         strength = self.rng.uniform(3, 8)
         noise = 0.8 * shared_noise('grain') + 0.7 * shared_noise('mottle')
-        layer = tiled((noise * strength).astype(np.int16), _ROWS, _COLS)
-        rough = np.repeat(layer[..., None], 3, 2)
-        self.rgb = cv2.add(self.rgb, rough, dtype=cv2.CV_8U)
+        self.rough = tiled((noise * strength).astype(np.int16), _ROWS, _COLS)
+        self.rgb = cv2.add(self.rgb, cv2.merge([self.rough] * 3), dtype=cv2.CV_8U)
+
+    def _texture_over(self, area) -> None:
+        """Bare asphalt again."""
+        bare = self.asphalt + self.rough[area][..., None]
+        self.rgb[area] = np.clip(bare, 0, 255)
 
     def _paint(self) -> np.ndarray:
         worn = self.rng.uniform(0.55, 1.0)
@@ -244,18 +275,18 @@ class _Painter:
         for shift in (0.0,) if style == 1 else (-0.13, 0.13):
             self.rgb[_full(s + shift - 0.06, s + shift + 0.06)] = color
 
-    def _crossing(self, at: float, half: float) -> None:
-        """A street that crosses: asphalt from edge to edge, stop lines and zebra crossings."""
+    def _cross_street(self, at: float, half: float) -> None:
+        """Asphalt from edge to edge; the own lane goes straight on."""
+        for t0, t1 in _within(at - half, at + half):
+            rows = _area(t0, t1, -HALF, HALF)
+            self.rgb[rows] = np.clip(self.asphalt, 0, 255)
+            self.labels[rows] = np.where(self.labels[rows] == DIRECT, DIRECT, ALTERNATIVE)
+
+    def _crossing_marks(self, at: float, half: float) -> None:
+        """Stop lines, arrows and zebra crossings; lane lines end at the crossing."""
         street, rng, white = self.street, self.rng, self._paint()
-        for shift in (-LENGTH, 0.0, LENGTH):
-            t0, t1 = at - half + shift, at + half + shift
-            if t1 <= 0 or t0 >= LENGTH:
-                continue
-            rows = _area(max(t0, 0), min(t1, LENGTH), -HALF, HALF)
-            noise = rng.normal(0, 5, self.rgb[rows].shape[:2])[..., None]
-            self.rgb[rows] = np.clip(self.asphalt + noise, 0, 255)
-            outside = self.labels[rows] == DIRECT
-            self.labels[rows] = np.where(outside, DIRECT, ALTERNATIVE)
+        for t0, t1 in _within(at - half, at + half):
+            self._texture_over(_area(t0, t1, street.left, street.right))
             zebra = rng.random() < 0.75
             for begin in (t0 - 4.2, t1 + 1.0):
                 if zebra and 0 <= begin < LENGTH - 4:
@@ -272,7 +303,7 @@ class _Painter:
         shaft = np.array([[s - 0.08, t], [s + 0.08, t], [s + 0.08, t + 2.4], [s - 0.08, t + 2.4]])
         head = np.array([[s - 0.35, t + 2.2], [s + 0.35, t + 2.2], [s, t + 4.0]])
         for shape in (shaft, head):
-            pixels = ((shape + (HALF, 0)) * (COLS_PER_M, ROWS_PER_M)).astype(np.int32)
+            pixels = _map_pixels(shape)
             cv2.fillConvexPoly(self.rgb, pixels, color.tolist())
 
 
@@ -285,9 +316,11 @@ def _light_map(street: Street, side: Roadside, weather: Weather) -> np.ndarray:
     run = -weather.sun[[0, 2]] / max(float(weather.sun[1]), 0.12)
     for block in side.blocks if strong else ():
         deep = block.s + block.side * max(block.depth, 0.2)
-        corners = np.array([[block.s, block.t0], [block.s, block.t1], [deep, block.t1], [deep, block.t0]])
+        corners = np.array(
+            [[block.s, block.t0], [block.s, block.t1], [deep, block.t1], [deep, block.t0]]
+        )
         points = np.concatenate([corners, corners + run * min(block.height, 40.0)])
-        pixels = ((points + (HALF, 0)) * per).astype(np.int32)
+        pixels = (_map_pixels(points) / _LIGHT_STEP).astype(np.int32)
         cv2.fillConvexPoly(shade, cv2.convexHull(pixels)[:, 0], 255)
     for tree in side.trees if strong else ():
         at = np.array([tree.s, tree.t]) + run * tree.height * 0.6

@@ -82,7 +82,9 @@ class MeshBuilder:
             for name, (points, outward) in sides.items()
         }
 
-    def wheel(self, x: float, z: float, radius: float, outward: float, rim=(120, 120, 124)) -> None:
+    def wheel(
+        self, x: float, z: float, radius: float, outward: float, rim=(120, 120, 124)
+    ) -> None:
         """A wheel seen from the side ``outward`` (-1 left, 1 right), and its tread."""
         ring = np.linspace(0, 2 * math.pi, 12, endpoint=False)
         circle = np.stack([np.zeros(12), np.sin(ring), np.cos(ring)], 1)
@@ -158,7 +160,7 @@ def draw_mesh(canvas: Canvas, mesh: Mesh, place: Placement, entity: int) -> None
         else:
             canvas.fill(pixels[begin:end], colors[number], label)
     canvas.grow(entity, canvas.count(entity, area) - before)
-    _shine(canvas, mesh, centres, shown, place)
+    _shine(canvas, mesh, centres, shown, place, entity)
 
 
 def _face_colors(canvas: Canvas, mesh: Mesh, normals, place: Placement, eye) -> list[list[float]]:
@@ -187,7 +189,7 @@ def _face_colors(canvas: Canvas, mesh: Mesh, normals, place: Placement, eye) -> 
     return np.clip(out * (1 - fog) + weather.fog_color * fog, 0, 255).tolist()
 
 
-def _shine(canvas: Canvas, mesh: Mesh, centres, shown, place: Placement) -> None:
+def _shine(canvas: Canvas, mesh: Mesh, centres, shown, place: Placement, entity: int) -> None:
     lamps = canvas.weather.lamps
     if lamps < 0.1 and not place.braking:
         return
@@ -204,4 +206,4 @@ def _shine(canvas: Canvas, mesh: Mesh, centres, shown, place: Placement) -> None
             continue
         if centres[number, 2] > NEAR:
             uv = canvas.projector.points(centres[number : number + 1])[0]
-            canvas.glow(uv, max(size * k, 2.5), np.array(color) * strength)
+            canvas.glow(uv, max(size * k, 2.5), np.array(color) * strength, entity)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from unidrive_training.scenes.camera import Camera
-from unidrive_training.scenes.canvas import HIDDEN, Canvas
+from unidrive_training.scenes.canvas import ALTERNATIVE, DIRECT, HIDDEN, Canvas
 from unidrive_training.scenes.textures import shared_noise, tiled
 from unidrive_training.scenes.weather import Weather
 
@@ -19,6 +19,7 @@ class Optics:
     """The camera's look of one drive: tone curve, vignette, grain, bonnet."""
 
     def __init__(self, rng: np.random.Generator, camera: Camera, weather: Weather) -> None:
+        """Draw the camera's peculiarities."""
         self.weather = weather
         h, w = camera.height_px, camera.width_px
         levels = np.arange(256) / 255.0
@@ -37,7 +38,9 @@ class Optics:
         self.blur = weather.blur * camera.scale
         self.bonnet = _bonnet(rng, h, w) if rng.random() < 0.3 else None
         self.bonnet_color = weather.tint(
-            rng.uniform(10, 170) * np.array([[1.0, 1.0, 1.03]]), weather.light(np.array([[0, 1.0, 0]])), 0
+            rng.uniform(10, 170) * np.array([[1.0, 1.0, 1.03]]),
+            weather.light(np.array([[0, 1.0, 0]])),
+            0,
         )[0]
 
     def apply(self, canvas: Canvas, first_ground_row: int, rng: np.random.Generator) -> np.ndarray:
@@ -74,16 +77,15 @@ def _bonnet(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 def _mirror(canvas: Canvas, first: int, wet: float) -> None:
     """A wet road shows a smeared image of what is above it."""
-    image, h = canvas.image, canvas.height
-    rows = min(h - first, first)
-    if rows < 20:
+    image = canvas.image
+    if not 20 < first < canvas.height - 20:
         return
-    above = cv2.flip(image[first - rows : first], 0)
-    small = cv2.resize(above, None, fx=0.5, fy=0.25, interpolation=cv2.INTER_AREA)
-    smeared = cv2.resize(cv2.blur(small, (3, 15)), above.shape[1::-1])
-    ground = image[first : first + rows]
-    ids = canvas.entity[first : first + rows]
-    road = ((ids == 20) | (ids == 21)).astype(np.uint8) * 255
+    ground, ids = image[first:], canvas.entity[first:]
+    above = cv2.flip(image[max(0, first - len(ground)) : first], 0)
+    shape = (canvas.width // 2, len(ground) // 4)
+    small = cv2.resize(above, shape, interpolation=cv2.INTER_AREA)
+    smeared = cv2.resize(cv2.blur(small, (3, 15)), ground.shape[1::-1])
+    road = ((ids == DIRECT) | (ids == ALTERNATIVE)).astype(np.uint8) * 255
     mixed = cv2.addWeighted(ground, 1 - 0.42 * wet, smeared, 0.42 * wet, 0)
     cv2.copyTo(mixed, road, ground)
 
@@ -93,10 +95,10 @@ def _add_glows(canvas: Canvas) -> None:
         return
     h, w = canvas.height // _GLOW_STEP, canvas.width // _GLOW_STEP
     layer = np.zeros((h, w, 3), np.uint8)
-    for u, v, radius, color in sorted(canvas.glows, key=lambda g: -g[2]):
-        if -50 < u < canvas.width + 50 and -50 < v < canvas.height + 50:
-            at = (round(u / _GLOW_STEP), round(v / _GLOW_STEP))
-            cv2.circle(layer, at, max(1, round(radius / _GLOW_STEP)), color, -1)
+    for glow in sorted(canvas.glows, key=lambda g: -g.radius):
+        if canvas.shows(glow.u, glow.v, glow.entity):
+            at = (round(glow.u / _GLOW_STEP), round(glow.v / _GLOW_STEP))
+            cv2.circle(layer, at, max(1, round(glow.radius / _GLOW_STEP)), glow.color, -1)
     soft = cv2.GaussianBlur(layer, (0, 0), 1.6)
     wide = cv2.GaussianBlur(layer, (0, 0), 5.0)
     layer = cv2.addWeighted(soft, 0.55, wide, 0.6, 0)

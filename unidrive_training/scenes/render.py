@@ -11,7 +11,14 @@ import cv2
 import numpy as np
 
 from unidrive_training.scenes import figures, fixtures
-from unidrive_training.scenes.camera import FAR, NEAR, Pose, Projector, sample_camera, sample_centreline
+from unidrive_training.scenes.camera import (
+    FAR,
+    NEAR,
+    Pose,
+    Projector,
+    sample_camera,
+    sample_centreline,
+)
 from unidrive_training.scenes.canvas import (
     BICYCLE,
     DETECTION_OF,
@@ -40,8 +47,9 @@ _BEND = {'city': 0.35, 'suburb': 0.8, 'rural': 1.4, 'highway': 0.9}
 class SceneFrame:
     """One picture and its exact truth.
 
-    ``boxes`` are the extents of what is visible, from the left or top edge of the first pixel to the right
-    or bottom edge of the last. ``instances`` numbers each pixel's object: ``i + 1`` for ``boxes[i]``, else 0.
+    ``boxes`` are the extents of what is visible, from the left or top edge of the first pixel to
+    the right or bottom edge of the last. ``instances`` numbers each pixel's object: ``i + 1`` for
+    ``boxes[i]``, else 0.
     """
 
     image: np.ndarray  # (H, W, 3) uint8 RGB
@@ -67,6 +75,7 @@ class Drive:
         street: str | None = None,
         weather: str | None = None,
     ) -> None:
+        """Lay out the street and its traffic; ``image_size`` is (height, width)."""
         rng = np.random.default_rng((seed, 0x5CE2E))
         self.seed, self.image_size, self.fps = seed, image_size, fps
         self.camera = sample_camera(rng, image_size)
@@ -85,7 +94,7 @@ class Drive:
         self.mirrored = bool(rng.random() < 0.4)
 
     def frame(self, index: int) -> SceneFrame:
-        """Draw frame ``index`` >= 0, which shows the street ``index / fps`` seconds into the drive."""
+        """Draw frame ``index`` >= 0: the street ``index / fps`` seconds into the drive."""
         seconds = index / self.fps
         pose = self._pose(seconds)
         canvas = Canvas(Projector(self.camera, pose), self.weather)
@@ -119,17 +128,20 @@ class Drive:
                 far = z + item.t1 - item.t0
                 if far > NEAR:
                     x = pose.locate(item.s, far)
-                    yield math.hypot(x, far), _call(
-                        fixtures.draw_block, canvas, pose, self.wardrobe, item, z
+                    yield (
+                        math.hypot(x, far),
+                        _call(fixtures.draw_block, canvas, pose, self.wardrobe, item, z),
                     )
             elif isinstance(item, Tree):
                 if z > NEAR:
-                    yield math.hypot(pose.locate(item.s, z), z), _call(
-                        fixtures.draw_tree, canvas, pose, self.wardrobe, item, z
+                    yield (
+                        math.hypot(pose.locate(item.s, z), z),
+                        _call(fixtures.draw_tree, canvas, pose, self.wardrobe, item, z),
                     )
             elif isinstance(item, Post) and z > NEAR:
-                yield math.hypot(pose.locate(item.s, z), z), _call(
-                    fixtures.draw_post, canvas, pose, item, z, seconds
+                yield (
+                    math.hypot(pose.locate(item.s, z), z),
+                    _call(fixtures.draw_post, canvas, pose, item, z, seconds),
                 )
         for actor, spot in actors:
             if -8.0 < spot.z < FAR * 0.8:
@@ -183,14 +195,22 @@ def _draw_figure(canvas: Canvas, actor: Actor, spot: Spot, x: float, yaw: float)
     figures.draw_bike(stand, actor.bike, entity, lit)
     if actor.person is not None:
         phase = 0.0 if math.isnan(spot.phase) else spot.phase
-        limbs = figures.motorcyclist(actor.person) if actor.motor else figures.cyclist(actor.person, phase)
+        limbs = (
+            figures.motorcyclist(actor.person)
+            if actor.motor
+            else figures.cyclist(actor.person, phase)
+        )
         figures.draw_limbs(stand, limbs, canvas.new_object(RIDER))
 
 
 def _footprint(actor: Actor, x: float, z: float, yaw: float) -> tuple[np.ndarray, float]:
     """(4, 2) ground corners (x, z) of an actor and its height in metres."""
     if actor.vehicle is not None:
-        half_w, half_l, height = actor.vehicle.width / 2, actor.vehicle.length / 2, actor.vehicle.height
+        half_w, half_l, height = (
+            actor.vehicle.width / 2,
+            actor.vehicle.length / 2,
+            actor.vehicle.height,
+        )
     elif actor.bike is not None:
         half_w, half_l, height = 0.22, 0.9, 1.7 if actor.person is not None else 0.9
     else:
@@ -207,7 +227,9 @@ def _darken(canvas: Canvas, mask: np.ndarray, points: np.ndarray, value: int, fi
         points = points.copy()
         points[:, 1] = np.maximum(points[:, 1], NEAR)
     xyz = np.stack([points[:, 0], np.zeros(len(points)), points[:, 1]], 1)
-    uv = np.clip(np.rint(canvas.projector.points(xyz)) - (0, first), -30000, 30000).astype(np.int32)
+    uv = np.clip(np.rint(canvas.projector.points(xyz)) - (0, first), -30000, 30000).astype(
+        np.int32
+    )
     hull = cv2.convexHull(uv)[:, 0]
     cv2.fillConvexPoly(mask, hull, value)
 

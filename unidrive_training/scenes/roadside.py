@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -86,7 +87,7 @@ _SIGNS = (ROUND, WARNING, BLUE, DIAMOND, PLATE, NO_ENTRY, ARROW, YIELD, STOP)
 def sample_roadside(
     rng: np.random.Generator, street: Street, facades: list, kinds: list[str]
 ) -> Roadside:
-    """Furnish a street. ``facades``: the drive's house fronts; ``kinds``: sort of each tree sprite."""
+    """Furnish a street with the drive's house fronts and trees; ``kinds``: sort of each tree."""
     out = Roadside()
     for side in (-1, 1):
         _frontage(rng, out, street, side, facades)
@@ -140,16 +141,24 @@ def _front(rng, out, street, span, side, front, kind, index, facades) -> None:
     if kind == 'house':
         facade = facades[index]
         gable = street.kind in ('suburb', 'rural')
-        setback = rng.uniform(3, 9) if gable else (rng.uniform(0, 2) if rng.random() < 0.2 else 0.0)
+        setback = (
+            rng.uniform(3, 9) if gable else (rng.uniform(0, 2) if rng.random() < 0.2 else 0.0)
+        )
         if setback > 2.5 and rng.random() < 0.75:
             low = [(FENCE, 1.1), (WALL, 1.0), (VEGETATION, 1.2)][int(rng.integers(3))]
-            _pieces(out, span, side, front, low[1] * rng.uniform(0.8, 1.5), low[0], int(rng.integers(2)))
+            _pieces(
+                out,
+                span,
+                side,
+                front,
+                low[1] * rng.uniform(0.8, 1.5),
+                low[0],
+                int(rng.integers(2)),
+            )
         roof = float(rng.uniform(1.8, 3.5)) if gable else 0.0
         depth = float(rng.uniform(8, 18))
         s = front + side * setback
-        out.blocks.append(
-            Block(t0, t1, side, s, facade.height, BUILDING, index, depth, roof)
-        )
+        out.blocks.append(Block(t0, t1, side, s, facade.height, BUILDING, index, depth, roof))
     elif kind != 'open':
         entity = {'wall': WALL, 'fence': FENCE, 'hedge': VEGETATION}[kind]
         height = {'wall': (1.3, 3.2), 'fence': (1.0, 2.2), 'hedge': (1.0, 2.6)}[kind]
@@ -157,8 +166,16 @@ def _front(rng, out, street, span, side, front, kind, index, facades) -> None:
         if street.kind == 'city' and rng.random() < 0.8:  # a house in the yard behind it
             index = int(rng.integers(len(facades)))
             out.blocks.append(
-                Block(t0, t1, side, front + side * rng.uniform(5, 14), facades[index].height,
-                      BUILDING, index, 10.0)
+                Block(
+                    t0,
+                    t1,
+                    side,
+                    front + side * rng.uniform(5, 14),
+                    facades[index].height,
+                    BUILDING,
+                    index,
+                    10.0,
+                )
             )
 
 
@@ -166,7 +183,7 @@ def _pieces(out, span, side, s, height, entity, texture) -> None:
     """Cut a long wall so that each piece sorts right among its neighbours."""
     count = max(1, round((span[1] - span[0]) / 8.0))
     edges = np.linspace(span[0], span[1], count + 1)
-    for a, b in zip(edges[:-1], edges[1:], strict=True):
+    for a, b in itertools.pairwise(edges):
         out.blocks.append(Block(float(a), float(b), side, s, height, entity, texture))
 
 
@@ -217,7 +234,9 @@ def _sign_post(rng, t, s, side) -> Post:
     first = str(rng.choice(_SIGNS, p=[0.22, 0.14, 0.16, 0.08, 0.16, 0.08, 0.06, 0.05, 0.05]))
     heads = [Head(0.0, up, first, size)]
     if rng.random() < 0.3:
-        heads.append(Head(0.0, up - size * 1.02, str(rng.choice([PLATE, BLUE, ROUND, ARROW])), size * 0.8))
+        heads.append(
+            Head(0.0, up - size * 1.02, str(rng.choice([PLATE, BLUE, ROUND, ARROW])), size * 0.8)
+        )
     return Post(t, s + side * rng.uniform(-0.1, 0.5), up + size * 0.5, 0.08, 0.0, tuple(heads))
 
 
@@ -240,7 +259,9 @@ def _junction(rng, out: Roadside, street: Street, crossing) -> None:
             if reach > 5.5:
                 heads += [Head(-reach + 3.2, 5.6, 'signal', size)]
             if rng.random() < 0.5:
-                heads.append(Head(-reach / 2, 5.75, str(rng.choice([BLUE, PLATE, ARROW, GREEN])), 0.7))
+                heads.append(
+                    Head(-reach / 2, 5.75, str(rng.choice([BLUE, PLATE, ARROW, GREEN])), 0.7)
+                )
         if rng.random() < 0.4:
             heads.append(Head(0.0, 3.3, str(rng.choice([ROUND, BLUE, NO_ENTRY])), 0.6))
         out.posts.append(
@@ -283,4 +304,14 @@ def facade_plan(rng: np.random.Generator, kind: str) -> tuple[int, int, str]:
     return int(rng.integers(3, top)), int(rng.integers(3, 7)), style
 
 
-__all__ = ['BAY', 'FLOOR', 'Block', 'Head', 'Post', 'Roadside', 'Tree', 'facade_plan', 'sample_roadside']
+__all__ = [
+    'BAY',
+    'FLOOR',
+    'Block',
+    'Head',
+    'Post',
+    'Roadside',
+    'Tree',
+    'facade_plan',
+    'sample_roadside',
+]

@@ -23,6 +23,7 @@ class Backdrop:
     def __init__(
         self, rng: np.random.Generator, camera: Camera, weather: Weather, kind: str
     ) -> None:
+        """Draw the panorama for a street of ``kind``."""
         self.camera = camera
         self.height = camera.height_px + 2 * _MARGIN
         self.width = camera.width_px * 3
@@ -62,7 +63,11 @@ class Backdrop:
         top = rise * (1 + 0.5 * waves)
         color, entity = np.array([70, 88, 58]), VEGETATION
         if kind in ('city', 'suburb') and layer == 1 and rng.random() < 0.7:
-            top, color, entity = _roofs(rng, self.width, rise * 1.3), np.array([120, 112, 106]), BUILDING
+            top, color, entity = (
+                _roofs(rng, self.width, rise * 1.3),
+                np.array([120, 112, 106]),
+                BUILDING,
+            )
         elif layer == 3 or (layer == 2 and rng.random() < 0.4):
             color, entity = np.array([104, 116, 84]), TERRAIN
         else:

@@ -93,7 +93,7 @@ def sample_street(rng: np.random.Generator, kind: str | None = None) -> Street:
     running = [i for i, lane in enumerate(lanes) if lane.ahead and lane.kind == 'drive']
     ego = int(rng.choice(running))
     rails = ()
-    if kind == 'city' and rng.random() < 0.42:
+    if kind == 'city' and rng.random() < 0.62:
         rails = _rails(lanes, ego)
     return Street(
         kind,
@@ -154,6 +154,9 @@ def _crossings(rng, count) -> tuple[tuple[float, float], ...]:
     space = LENGTH / count
     start = rng.uniform(0, LENGTH)
     return tuple(
-        (float((start + i * space + rng.uniform(-0.2, 0.2) * space) % LENGTH), float(rng.uniform(4, 8)))
+        (
+            float((start + i * space + rng.uniform(-0.2, 0.2) * space) % LENGTH),
+            float(rng.uniform(4, 8)),
+        )
         for i in range(count)
     )

@@ -45,7 +45,7 @@ def tiled(tile: np.ndarray, height: int, width: int) -> np.ndarray:
 class Texture:
     """A picture with its halves, quarters, ... so that far surfaces do not flicker.
 
-    ``levels[k]`` is (h/2^k, w/2^k, 3) uint8 RGB; ``masks[k]`` its uint8 cover, or None if it is full.
+    ``levels[k]`` is (h/2^k, w/2^k, 3) uint8 RGB; ``masks[k]`` its uint8 cover, None if full.
     """
 
     levels: tuple[np.ndarray, ...]
@@ -57,7 +57,9 @@ class Texture:
         levels = [np.clip(rgb, 0, 255).astype(np.uint8)]
         masks = None if mask is None else [mask.astype(np.uint8)]
         while min(levels[-1].shape[:2]) >= 8 and len(levels) < 6:
-            levels.append(cv2.resize(levels[-1], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
+            levels.append(
+                cv2.resize(levels[-1], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+            )
             if masks is not None:
                 shape = levels[-1].shape[1::-1]
                 masks.append(cv2.resize(masks[-1], shape, interpolation=cv2.INTER_AREA))
@@ -71,7 +73,7 @@ class Texture:
         return level
 
     def lit(self, factors: np.ndarray, glow: np.ndarray | None = None) -> Texture:
-        """The texture under (3,) light ``factors``, plus a (H, W, 3) picture of what shines itself."""
+        """The texture under (3,) light ``factors``; ``glow`` (H, W, 3) is what shines itself."""
         rgb = self.levels[0].astype(np.float32) * factors.astype(np.float32)
         if glow is not None:
             rgb = np.maximum(rgb, glow)
@@ -137,7 +139,9 @@ def _windows(rng, wall, glow, floors, bays, trim) -> None:
             u = int((bay + 0.5) * BAY * _PX - ww / 2)
             v = int((floor + 0.5) * FLOOR * _PX - wh / 2)
             area = np.s_[v : v + int(wh), u : u + int(ww)]
-            cv2.rectangle(wall, (u - 2, v - 2), (u + int(ww) + 1, v + int(wh) + 1), trim.tolist(), -1)
+            cv2.rectangle(
+                wall, (u - 2, v - 2), (u + int(ww) + 1, v + int(wh) + 1), trim.tolist(), -1
+            )
             ramp = np.linspace(1.25, 0.75, wall[area].shape[0])[:, None, None]
             wall[area] = base * ramp * rng.uniform(0.7, 1.3)
             wall[v : v + int(wh), u + int(ww / 2)] = trim
@@ -146,8 +150,13 @@ def _windows(rng, wall, glow, floors, bays, trim) -> None:
                 wall[v : v + drop, u : u + int(ww)] = rng.uniform(130, 225)
             if rng.random() < 0.4:
                 glow[area] = np.array([250, 205, 130]) * rng.uniform(0.35, 1.0)
-            cv2.rectangle(wall, (u - 4, v + int(wh)), (u + int(ww) + 4, v + int(wh) + 2), 
-                          (trim * 0.8).tolist(), -1)
+            cv2.rectangle(
+                wall,
+                (u - 4, v + int(wh)),
+                (u + int(ww) + 4, v + int(wh) + 2),
+                (trim * 0.8).tolist(),
+                -1,
+            )
             if balcony and floor < floors - 1:
                 rail = np.s_[v + int(wh * 0.6) : v + int(wh) + 4, max(u - 8, 0) : u + int(ww) + 8]
                 wall[rail] = wall[rail] * 0.45 + 25
@@ -201,7 +210,9 @@ def wall_texture(rng: np.random.Generator) -> np.ndarray:
     """(64, 256, 3) float32: a garden or retaining wall, 8 m of it."""
     color = _WALL_COLORS[rng.integers(len(_WALL_COLORS))] * rng.uniform(0.7, 1.1)
     wall = np.ones((64, 256, 3), np.float32) * color
-    wall += 9 * shared_noise('mottle')[:64, :256, None] + 6 * shared_noise('grain')[:64, :256, None]
+    wall += (
+        9 * shared_noise('mottle')[:64, :256, None] + 6 * shared_noise('grain')[:64, :256, None]
+    )
     if rng.random() < 0.6:
         for row, v in enumerate(range(0, 64, 8)):
             wall[v] *= 0.72
@@ -219,9 +230,9 @@ def wall_texture(rng: np.random.Generator) -> np.ndarray:
 
 def fence_texture(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """(64, 256, 3) colours and (64, 256) cover of 8 m of fence; the gaps are seen through."""
-    color = np.array([[60, 64, 62], [40, 60, 44], [150, 150, 150], [120, 92, 64], [225, 222, 215]])[
-        rng.integers(5)
-    ] * rng.uniform(0.8, 1.15)
+    color = np.array(
+        [[60, 64, 62], [40, 60, 44], [150, 150, 150], [120, 92, 64], [225, 222, 215]]
+    )[rng.integers(5)] * rng.uniform(0.8, 1.15)
     rgb = np.ones((64, 256, 3), np.float32) * color
     rgb += 8 * shared_noise('grain')[:64, :256, None]
     mask = np.zeros((64, 256), np.uint8)
@@ -251,7 +262,7 @@ def _leaves(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 def tree_sprite(rng: np.random.Generator, kind: str) -> tuple[np.ndarray, np.ndarray]:
-    """(192, 160, 3) colours and (192, 160) cover; ``kind`` 'round', 'tall', 'palm', 'bare', 'bush'."""
+    """(192, 160, 3) colours, (192, 160) cover; 'round', 'tall', 'palm', 'bare' or 'bush'."""
     h, w = 192, 160
     mask = np.zeros((h, w), np.uint8)
     rgb = _leaves(rng, h, w)
@@ -267,13 +278,19 @@ def tree_sprite(rng: np.random.Generator, kind: str) -> tuple[np.ndarray, np.nda
     blobs = _crown(rng, mask, centre, width, top / 2, 8 if kind == 'palm' else 46)
     light = np.full((h, w), 0.62, np.float32)
     for u, v, r in blobs[np.argsort(-blobs[:, 1])]:  # upper clumps catch the light
-        cv2.circle(light, (int(u - r * 0.15), int(v - r * 0.25)), int(r * 0.75), 
-                   float(1.25 - 0.65 * v / top), -1)
+        cv2.circle(
+            light,
+            (int(u - r * 0.15), int(v - r * 0.25)),
+            int(r * 0.75),
+            float(1.25 - 0.65 * v / top),
+            -1,
+        )
     light = cv2.GaussianBlur(light, (0, 0), 3)
     rgb *= light[..., None]
     ragged = shared_noise('grain')[:h, :w] + shared_noise('mottle')[:h, :w]
     soft = cv2.GaussianBlur(mask, (0, 0), 3.5).astype(np.float32) / 255
-    mask = np.where(soft + 0.22 * ragged > 0.5, 255, 0).astype(np.uint8)
+    edge = 4 * soft * (1 - soft)  # frayed at the rim only, without stray leaves
+    mask = np.where(soft + 0.2 * edge * ragged > 0.5, 255, 0).astype(np.uint8)
     if kind != 'bush':
         stem = np.array([[76, int(top * 0.5)], [84, int(top * 0.5)], [86, 191], [73, 191]])
         crown = mask > 0
@@ -301,8 +318,14 @@ def _branches(rng, mask, start, angle, length, thick) -> None:
     if length < 9:
         return
     for _ in range(3 if length > 20 else 2):
-        _branches(rng, mask, end, angle + rng.normal(0, 0.5), length * rng.uniform(0.55, 0.8),
-                  thick * 0.6)
+        _branches(
+            rng,
+            mask,
+            end,
+            angle + rng.normal(0, 0.5),
+            length * rng.uniform(0.55, 0.8),
+            thick * 0.6,
+        )
 
 
 @functools.lru_cache(maxsize=1)

@@ -150,19 +150,21 @@ def sample_traffic(rng: np.random.Generator, street: Street) -> Traffic:
 
 
 _MIX = {  # car, truck, bus, motorcycle
-    'city': (0.66, 0.11, 0.13, 0.10),
-    'suburb': (0.72, 0.11, 0.08, 0.09),
-    'rural': (0.70, 0.18, 0.05, 0.07),
-    'highway': (0.66, 0.24, 0.05, 0.05),
+    'city': (0.62, 0.10, 0.12, 0.16),
+    'suburb': (0.66, 0.12, 0.09, 0.13),
+    'rural': (0.66, 0.18, 0.06, 0.10),
+    'highway': (0.64, 0.22, 0.06, 0.08),
 }
 
 
 def _vehicle(rng, course: Course, kind: str, tramway: bool) -> Actor:
-    if tramway and rng.random() < 0.55:
+    if tramway and rng.random() < 0.62:
         return Actor(course, TRAIN, tram(rng))
     sort = rng.choice(4, p=_MIX[kind])
     if sort == 3:
-        return Actor(course, bike=motorcycle(rng), person=sample_look(rng, riding=True), motor=True)
+        return Actor(
+            course, bike=motorcycle(rng), person=sample_look(rng, riding=True), motor=True
+        )
     semantic, make = ((CAR, car), (TRUCK, truck), (BUS, bus))[sort]
     return Actor(course, semantic, make(rng))
 
@@ -171,7 +173,9 @@ def _length(actor: Actor) -> float:
     return 2.2 if actor.vehicle is None else actor.vehicle.length
 
 
-def _drive_lane(rng, traffic: Traffic, street: Street, index: int, busy: float, waits: bool) -> None:
+def _drive_lane(
+    rng, traffic: Traffic, street: Street, index: int, busy: float, waits: bool
+) -> None:
     lane, ego = street.lanes[index], traffic.ego
     own, rails = index == street.ego, index in street.rails
     yaw = 0.0 if lane.ahead else math.pi
@@ -183,7 +187,9 @@ def _drive_lane(rng, traffic: Traffic, street: Street, index: int, busy: float, 
     while place < reach:
         s = lane.middle + float(rng.normal(0, 0.12))
         rhythm, delay = float(rng.uniform(0.3, 0.8)), float(rng.uniform(0, 6.3))
-        course = Course('lead', 0.0, s, swell=float(rng.uniform(0.5, 2.0)), rhythm=rhythm, delay=delay)
+        course = Course(
+            'lead', 0.0, s, swell=float(rng.uniform(0.5, 2.0)), rhythm=rhythm, delay=delay
+        )
         actor = _vehicle(rng, course, street.kind, rails)
         half = _length(actor) / 2
         middle = place + half
@@ -191,7 +197,9 @@ def _drive_lane(rng, traffic: Traffic, street: Street, index: int, busy: float, 
             moved = Course('lead', middle + 2, s, 0, 0, course.swell, rhythm, delay)
         else:
             moved = Course('flow', ego.start + middle, s, pace, yaw)
-        traffic.actors.append(Actor(moved, actor.semantic, actor.vehicle, actor.bike, actor.person, actor.motor))
+        traffic.actors.append(
+            Actor(moved, actor.semantic, actor.vehicle, actor.bike, actor.person, actor.motor)
+        )
         gap = rng.uniform(7, 18) if rng.random() < 0.4 else rng.uniform(14, 75)
         place = middle + half + gap / busy
 
@@ -211,8 +219,12 @@ def _park_lane(rng, traffic: Traffic, street: Street, lane: Lane) -> None:
                 actor = Actor(course, bike=motorcycle(rng), motor=True)
             half = _length(actor) / 2
             slant = yaw + float(rng.normal(0, 0.03))
-            moved = Course('parked', place + half, lane.middle + float(rng.normal(0, 0.08)), 0.0, slant)
-            traffic.actors.append(Actor(moved, actor.semantic, actor.vehicle, actor.bike, None, actor.motor))
+            moved = Course(
+                'parked', place + half, lane.middle + float(rng.normal(0, 0.08)), 0.0, slant
+            )
+            traffic.actors.append(
+                Actor(moved, actor.semantic, actor.vehicle, actor.bike, None, actor.motor)
+            )
             place += 2 * half
         else:
             place += 5.0
@@ -221,23 +233,35 @@ def _park_lane(rng, traffic: Traffic, street: Street, lane: Lane) -> None:
 
 def _bikes(rng, traffic: Traffic, street: Street) -> None:
     """Cyclists at the kerb or in the bike lane, and bikes left on the pavement."""
-    count = int(rng.poisson({'city': 5, 'suburb': 4, 'rural': 1.5, 'highway': 0}[street.kind]))
+    count = int(rng.poisson({'city': 9, 'suburb': 7, 'rural': 3, 'highway': 0}[street.kind]))
     for _ in range(count):
         side = -1 if rng.random() < 0.4 else 1
         s, ahead = _bike_track(rng, street, side)
-        course = Course('flow', float(rng.uniform(0, RING)), s, float(rng.uniform(3, 7)),
-                        0.0 if ahead else math.pi, rhythm=float(rng.uniform(5, 8)))
-        traffic.actors.append(Actor(course, bike=bicycle(rng), person=sample_look(rng, riding=True)))
+        course = Course(
+            'flow',
+            float(rng.uniform(0, RING)),
+            s,
+            float(rng.uniform(3, 7)),
+            0.0 if ahead else math.pi,
+            rhythm=float(rng.uniform(5, 8)),
+        )
+        traffic.actors.append(
+            Actor(course, bike=bicycle(rng), person=sample_look(rng, riding=True))
+        )
     if street.sidewalk <= 0:
         return
-    for _ in range(int(rng.poisson(7))):
+    for _ in range(int(rng.poisson(11))):
         side = rng.choice((-1, 1))
         start, yaw = float(rng.uniform(0, LENGTH)), float(rng.choice((0.0, math.pi / 2, 1.2)))
         for i in range(int(rng.integers(1, 5))):
             s = street.kerb(side) + side * min(float(rng.uniform(0.5, 1.0)), street.sidewalk * 0.6)
             motor = rng.random() < 0.3
-            course = Course('parked', (start + 0.9 * i) % LENGTH, s, 0.0, yaw + float(rng.normal(0, 0.06)))
-            traffic.actors.append(Actor(course, bike=(motorcycle if motor else bicycle)(rng), motor=motor))
+            course = Course(
+                'parked', (start + 0.9 * i) % LENGTH, s, 0.0, yaw + float(rng.normal(0, 0.06))
+            )
+            traffic.actors.append(
+                Actor(course, bike=(motorcycle if motor else bicycle)(rng), motor=motor)
+            )
 
 
 def _bike_track(rng, street: Street, side: int) -> tuple[float, bool]:
@@ -253,7 +277,7 @@ def _bike_track(rng, street: Street, side: int) -> tuple[float, bool]:
 
 
 def _people(rng, traffic: Traffic, street: Street, busy: float) -> None:
-    mean = {'city': 26, 'suburb': 10, 'rural': 2, 'highway': 0.5}[street.kind]
+    mean = {'city': 60, 'suburb': 22, 'rural': 4, 'highway': 0.5}[street.kind]
     for _ in range(int(rng.poisson(mean * busy))):
         side = int(rng.choice((-1, 1)))
         room = max(street.sidewalk, 1.0)
@@ -263,8 +287,9 @@ def _people(rng, traffic: Traffic, street: Street, busy: float) -> None:
         for i in range(2 if rng.random() < 0.3 else 1):
             if walking:
                 pace = float(rng.uniform(0.9, 1.7))
-                course = Course('flow', (start + 0.3 * i) % RING, s + 0.55 * i, pace, yaw,
-                                rhythm=pace * 4.2)
+                course = Course(
+                    'flow', (start + 0.3 * i) % RING, s + 0.55 * i, pace, yaw, rhythm=pace * 4.2
+                )
             else:
                 course = Course('parked', (start + 0.3 * i) % LENGTH, s + 0.6 * i, 0.0, yaw)
             traffic.actors.append(Actor(course, person=sample_look(rng)))
@@ -276,20 +301,28 @@ def _cross_traffic(rng, traffic: Traffic, street: Street, crossing) -> None:
         direction = float(rng.choice((-1.0, 1.0)))
         t = at - direction * half * 0.45
         beyond = float(rng.uniform(12, 50) if rng.random() < 0.75 else rng.uniform(-50, -25))
-        course = Course('cross', t, 0.0, float(rng.uniform(4, 9)), direction * math.pi / 2,
-                        rhythm=6.0, delay=beyond)
+        course = Course(
+            'cross',
+            t,
+            0.0,
+            float(rng.uniform(4, 9)),
+            direction * math.pi / 2,
+            rhythm=6.0,
+            delay=beyond,
+        )
         if rng.random() < 0.2:
             actor = Actor(course, bike=bicycle(rng), person=sample_look(rng, riding=True))
         else:
             actor = _vehicle(rng, course, 'city', False)
         traffic.actors.append(actor)
     for side in (-1, 1):  # zebra crossings before and behind
-        for _ in range(int(rng.poisson(1.6))):
+        for _ in range(int(rng.poisson(2.4))):
             direction = float(rng.choice((-1.0, 1.0)))
             t = at + side * (half + 2.6) + float(rng.normal(0, 0.5))
             pace = float(rng.uniform(1.0, 1.7))
             beyond = float(rng.uniform(4, 12) if rng.random() < 0.8 else rng.uniform(-14, -8))
             middle = (street.left + street.right) / 2
-            course = Course('cross', t, middle, pace, direction * math.pi / 2,
-                            rhythm=pace * 4.2, delay=beyond)
+            course = Course(
+                'cross', t, middle, pace, direction * math.pi / 2, rhythm=pace * 4.2, delay=beyond
+            )
             traffic.actors.append(Actor(course, person=sample_look(rng)))

@@ -12,8 +12,9 @@ from unidrive_training.scenes.mesh import GLASS, GLOSS, HEAD, LAMP, PLAIN, TAIL,
 
 _PAINTS = np.array(
     [
-        [225, 226, 228], [30, 30, 33], [165, 168, 172], [95, 98, 102], [38, 62, 118], [150, 28, 30],
-        [70, 92, 120], [60, 72, 58], [196, 186, 160], [120, 84, 52], [206, 160, 40], [60, 130, 150],
+        [225, 226, 228], [30, 30, 33], [165, 168, 172], [95, 98, 102], [38, 62, 118],
+        [150, 28, 30], [70, 92, 120], [60, 72, 58], [196, 186, 160], [120, 84, 52],
+        [206, 160, 40], [60, 130, 150],
     ]
 )  # fmt: skip
 _PAINT_SHARES = np.array([22, 18, 17, 13, 8, 8, 4, 2, 3, 2, 2, 1]) / 100
@@ -23,7 +24,7 @@ _GLASS = np.array([40, 48, 54])
 
 @dataclass(frozen=True)
 class Vehicle:
-    """A shape in pieces along its length, so that long ones sort right against their neighbours."""
+    """A shape in pieces along its length, so that long ones sort right among their neighbours."""
 
     pieces: tuple[tuple[Mesh, float], ...]  # shape, and how far ahead of the middle it stands
     length: float
@@ -60,18 +61,21 @@ def car(rng: np.random.Generator) -> Vehicle:
     hood = belt * 0.86
     # (z, y, half width) from the rear bumper over the roof to the front bumper
     profile = [
-        (-half, sill + 0.08, 0.47), (-half - 0.02, belt * 0.72, 0.48),
-        (-half + 0.06, belt * 0.98, 0.46), (tail + 0.01, belt, 0.455), (roof[0], height, 0.37),
-        (roof[1], height * 0.985, 0.37), (nose, belt * 0.97, 0.455), (half - 0.18, hood, 0.45),
-        (half, hood * 0.72, 0.47), (half - 0.02, sill + 0.06, 0.46),
+        (-half, sill, 0.42), (-half - 0.02, belt * 0.66, 0.435),
+        (-half + 0.06, belt * 0.98, 0.42), (tail + 0.08, belt, 0.455), (roof[0], height, 0.37),
+        (roof[1], height * 0.985, 0.37), (nose, belt * 0.97, 0.455), (half - 0.2, hood, 0.40),
+        (half, hood * 0.74, 0.405), (half - 0.02, sill, 0.39),
     ]  # fmt: skip
     profile = [(z, y, share * width) for z, y, share in profile]
     strips = _car_shell(b, profile, paint)
     _car_ends(rng, b, strips, paint, van=kind == 'van' and rng.random() < 0.5)
+    radius = 0.33 if kind != 'suv' else 0.38
+    axles = (-half + 0.2 * length, half - 0.19 * length)
+    rim = np.array([[150, 152, 156], [70, 72, 74], [110, 112, 114]])[rng.integers(3)]
     for side in (-1, 1):
-        _car_side(rng, b, profile, side, paint, sill, belt, width)
-        for z in (-half + 0.19 * length, half - 0.18 * length):
-            b.wheel(side * width * 0.49, z, 0.33 if kind != 'suv' else 0.38, side)
+        _car_side(rng, b, profile, side, paint, sill, width, [(z, radius) for z in axles])
+        for z in axles:
+            b.wheel(side * width * 0.495, z, radius, side, rim)
     return Vehicle(((b.build(), 0.0),), length, width, height)
 
 
@@ -97,25 +101,70 @@ def _car_ends(rng, b: MeshBuilder, strips, paint, van: bool) -> None:
         b.patch(face, a0, a1 + 0.03 * (a0 < 0.5), 0.15, 0.75, (212, 216, 218), HEAD, 5)
     plate = np.array([[232, 232, 228], [236, 214, 90]])[rng.integers(2)]
     on_lid = rng.random() < 0.5
-    b.patch(upper if on_lid else lower, 0.36, 0.64, 0.3 if on_lid else 0.5, 0.75 if on_lid else 0.85,
-            plate, PLAIN, 14)
+    b.patch(
+        upper if on_lid else lower,
+        0.36,
+        0.64,
+        0.3 if on_lid else 0.5,
+        0.75 if on_lid else 0.85,
+        plate,
+        PLAIN,
+        14,
+    )
     b.patch(face, wide + 0.06, 0.94 - wide, 0.15, 0.95, _DARK, PLAIN, 8)  # grille
     b.patch(chin, 0.06, 0.94, 0.45, 1.0, _DARK * 1.1, PLAIN, 8)
     b.patch(chin, 0.36, 0.64, 0.15, 0.42, plate, PLAIN, 14)
 
 
-def _car_side(rng, b: MeshBuilder, profile, side, paint, sill, belt, width) -> None:
-    half_w = side * width * 0.49
-    z_rear, z_front = profile[0][0], profile[8][0]
-    lower = [
-        (half_w, sill, z_rear + 0.1), (half_w, profile[1][1], z_rear),
-        (half_w, profile[3][1], profile[3][0] - 0.15), (half_w, profile[6][1], profile[6][0] + 0.1),
-        (half_w, profile[7][1], profile[7][0]), (half_w, profile[8][1], z_front),
-        (half_w, sill, z_front - 0.1),
-    ]  # fmt: skip
+def _car_side(rng, b: MeshBuilder, profile, side, paint, sill, width, wheels) -> None:
+    x = side * width * 0.49
+    rear, front = profile[0][0] + 0.32, profile[8][0] - 0.42
+    belt, cowl, nose = profile[3], profile[6], profile[7]
+    share = (front - cowl[0]) / max(nose[0] - cowl[0], 0.1)
+    wing = cowl[1] + (nose[1] - cowl[1]) * min(max(share, 0.0), 1.0)
+    lower = [(x, sill, rear), (x, profile[2][1], rear), (x, belt[1], max(belt[0], rear + 0.05)),
+             (x, cowl[1], min(cowl[0], front - 0.05)), (x, wing, front),
+             (x, sill, front)]  # fmt: skip
     body = b.face(lower, paint, (side, 0.12, 0))
-    low, high = profile[3], profile[6]
-    top_r, top_f = profile[4], profile[5]
+    _car_corners(b, profile, side, paint, x, sill, (rear, front, wing))
+    _car_cabin(rng, b, profile, side, paint)
+    out = x * 1.001
+    for low, high, color in ((sill, sill + 0.16, paint * 0.5), (0.5, 0.56, paint * 0.82)):
+        band = [(out, low, rear), (out, low, front), (out, high, front), (out, high, rear)]
+        b.decal(body, band, color, PLAIN, 8)
+    y = belt[1] * 0.82
+    shine = [(out, y, rear), (out, y, front), (out, y + 0.1, front - 0.1), (out, y + 0.1, rear)]
+    b.decal(body, shine, np.minimum(paint * 1.2 + 14, 250), PLAIN, 14)
+    for share in (0.16, 0.5, 0.84):
+        z = belt[0] * (1 - share) + cowl[0] * share
+        door = [(out, sill + 0.1, z - 0.012), (out, sill + 0.1, z + 0.012),
+                (out, belt[1] * 0.97, z + 0.012), (out, belt[1] * 0.97, z - 0.012)]  # fmt: skip
+        b.decal(body, door, paint * 0.45, PLAIN, 26)
+    arch = np.linspace(0, np.pi, 9)
+    for z, radius in wheels:
+        ring = np.stack([np.full(9, out), np.sin(arch), np.cos(arch)], 1)
+        ring = ring * (1, radius * 1.22, radius * 1.22) + (0, radius, z)
+        ring[:, 1] = np.maximum(ring[:, 1], sill)
+        b.decal(body, ring, (18, 18, 20), PLAIN, 10)
+
+
+def _car_corners(b: MeshBuilder, profile, side, paint, x, sill, ends) -> None:
+    """The bent panels between the sides and the bumpers, with the lamps that wrap around."""
+    rear, front, wing = ends
+    (z0, _, w0), _, (z2, y2, w2) = profile[:3]
+    quad = [(x, sill, rear), (side * w0, sill, z0), (side * w2, y2, z2), (x, y2, rear)]
+    corner = b.face(quad, paint * 0.92, (side, 0, -1), GLOSS)
+    b.patch(corner, 0.45, 1.0, 0.62, 0.95, (150, 18, 16), TAIL, 5)
+    (za, ya, wa), (zb, yb, wb), (zc, _, wc) = profile[7], profile[8], profile[9]
+    quad = [(x, sill, front), (side * wc, sill, zc), (side * wb, yb, zb), (x, wing, front)]
+    corner = b.face(quad, paint * 0.95, (side, 0, 1), GLOSS)
+    b.patch(corner, 0.5, 1.0, 0.72, 0.98, (212, 216, 218), HEAD, 5)
+    top = [(x, wing, front), (side * wa, ya, za), (side * wb, yb, zb)]
+    b.face(top, paint, (side, 1, 1), GLOSS)
+
+
+def _car_cabin(rng, b: MeshBuilder, profile, side, paint) -> None:
+    low, high, top_r, top_f = profile[3], profile[6], profile[4], profile[5]
     house = [
         (side * low[2] * 1.04, low[1], low[0]), (side * high[2] * 1.04, high[1], high[0]),
         (side * top_f[2], top_f[1], top_f[0]), (side * top_r[2], top_r[1], top_r[0]),
@@ -124,17 +173,6 @@ def _car_side(rng, b: MeshBuilder, profile, side, paint, sill, belt, width) -> N
     middle = rng.uniform(0.46, 0.54)
     b.patch(cabin, 0.07, middle - 0.02, 0.06, 0.86, _GLASS * 0.9, GLASS, 7)
     b.patch(cabin, middle + 0.02, 0.93, 0.06, 0.86, _GLASS * 0.9, GLASS, 7)
-    out = half_w * 1.002
-    z0, z1 = z_rear + 0.05, z_front - 0.05
-    band = [(out, sill, z0), (out, sill, z1), (out, sill + 0.2, z1), (out, sill + 0.2, z0)]
-    b.decal(body, band, _DARK * 1.1 if rng.random() < 0.4 else paint * 0.55, PLAIN, 8)
-    y = belt * 0.8
-    shine = [(out, y, z0), (out, y, z1 - 0.2), (out, y + 0.1, z1 - 0.3), (out, y + 0.1, z0)]
-    b.decal(body, shine, np.minimum(paint * 1.22 + 12, 250), PLAIN, 14)
-    for z in (low[0] * 0.3 + high[0] * 0.7, (low[0] + high[0]) / 2, low[0] * 0.85 + high[0] * 0.15):
-        door = [(out, sill + 0.1, z - 0.012), (out, sill + 0.1, z + 0.012),
-                (out, belt, z + 0.012), (out, belt, z - 0.012)]  # fmt: skip
-        b.decal(body, door, paint * 0.45, PLAIN, 26)
 
 
 def truck(rng: np.random.Generator) -> Vehicle:
@@ -176,7 +214,9 @@ def _load(rng, b, w, top, span, color, kind, last: bool) -> None:
             b.patch(faces[name], 0, 1, 0.06, 0.25, color * 0.6, PLAIN, 6)
     if kind == 'box':
         for name in ('left', 'right'):
-            b.patch(faces[name], 0.0, 1.0, 0.35, 0.6, _paint(rng) if last else color * 0.93, PLAIN, 8)
+            b.patch(
+                faces[name], 0.0, 1.0, 0.35, 0.6, _paint(rng) if last else color * 0.93, PLAIN, 8
+            )
     if last:
         rear = faces['rear']
         if kind != 'tank':
@@ -233,13 +273,15 @@ def tram(rng: np.random.Generator) -> Vehicle:
 
 def _coach(rng, length, width, height, paint, skirt, parts, floor, double=False, tram=False):
     edges, w, pieces = np.linspace(-length / 2, length / 2, parts + 1), width / 2, []
-    lit = np.array([250, 225, 170]) if rng.random() < 0.8 else None
+
     for i in range(parts):
         b, middle = MeshBuilder(), (edges[i] + edges[i + 1]) / 2
         span = (edges[i] - middle, edges[i + 1] - middle)
         faces = b.box((-w, w), (floor, height), span, paint, np.array([190, 190, 188]))
         for side, name in ((-1, 'left'), (1, 'right')):
-            _coach_side(rng, b, faces[name], skirt, height, double, tram, joint=tram and i % 2 == 0)
+            _coach_side(
+                rng, b, faces[name], skirt, height, double, tram, joint=tram and i % 2 == 0
+            )
             if not tram and i in (0, parts - 1):
                 at = 0.3 * span[1] if i == 0 else -0.1 * span[1]
                 b.wheel(side * w, at, 0.48, side, (150, 150, 150))
@@ -249,19 +291,37 @@ def _coach(rng, length, width, height, paint, skirt, parts, floor, double=False,
             _coach_end(b, faces['front'], skirt, tram, rear=False)
         if tram and i == parts // 2:
             b.box((-0.7, 0.7), (height, height + 0.35), (-1.0, 1.0), _DARK * 2)
-            b.face([(-0.8, height + 1.4, 0), (0.8, height + 1.4, 0), (0.8, height + 1.48, 0),
-                    (-0.8, height + 1.48, 0)], _DARK, (0, 0, -1))
+            b.face(
+                [
+                    (-0.8, height + 1.4, 0),
+                    (0.8, height + 1.4, 0),
+                    (0.8, height + 1.48, 0),
+                    (-0.8, height + 1.48, 0),
+                ],
+                _DARK,
+                (0, 0, -1),
+            )
             for x in (-0.45, 0.4):
-                b.face([(x, height, 0), (x + 0.06, height, 0), (x + 0.06, height + 1.4, 0),
-                        (x, height + 1.4, 0)], _DARK, (0, 0, -1))
+                b.face(
+                    [
+                        (x, height, 0),
+                        (x + 0.06, height, 0),
+                        (x + 0.06, height + 1.4, 0),
+                        (x, height + 1.4, 0),
+                    ],
+                    _DARK,
+                    (0, 0, -1),
+                )
         pieces.append((b.build(), float(middle)))
-    del lit
+
     return Vehicle(tuple(pieces), length, width, height)
 
 
 def _coach_side(rng, b, face, skirt, height, double, tram, joint) -> None:
     b.patch(face, 0, 1, 0, 0.16 if double else 0.24, skirt * 0.9, PLAIN, 4)
-    rows = ((0.24, 0.46), (0.62, 0.86)) if double else (((0.4, 0.84),) if tram else ((0.42, 0.86),))
+    rows = (
+        ((0.24, 0.46), (0.62, 0.86)) if double else (((0.4, 0.84),) if tram else ((0.42, 0.86),))
+    )
     for low, high in rows:
         b.patch(face, 0.0, 1.0, low - 0.02, high + 0.02, _DARK, PLAIN, 4)
         for a in (0.02, 0.35, 0.68):

@@ -51,8 +51,9 @@ class Weather:
     def light(self, normals: np.ndarray) -> np.ndarray:
         """(N, 3) unit normals -> (N, 3) factors of a matt surface's colour."""
         direct = np.maximum(normals @ self.sun, 0.0)[:, None]
-        sky = (0.72 + 0.28 * normals[:, 1])[:, None]
-        return self.ambient * sky + self.sun_color * direct
+        sky = (0.74 + 0.26 * normals[:, 1])[:, None]
+        bounce = 0.10 * max(float(self.sun[1]), 0.0) * self.sun_color  # off the sunlit street
+        return self.ambient * sky + self.sun_color * direct + bounce
 
     def beam(self, x: float, z: float) -> float:
         """Added light of the own headlights and street lamps at a place, 0 by day."""
@@ -103,9 +104,9 @@ def _sunny(rng: np.random.Generator) -> dict:
     return {
         'elevation': rng.uniform(18, 70),
         'sun_color': strength * _rgb(1.0, 0.97 - warm / 2, 0.9 - warm),
-        'ambient': rng.uniform(0.36, 0.55) * _rgb(0.94, 0.98, 1.08),
-        'sky_top': _rgb(60, 115, 195) * rng.uniform(0.8, 1.15) + 40 * haze,
-        'sky_low': np.minimum(_rgb(185, 208, 232) + 25 * haze, 255),
+        'ambient': rng.uniform(0.4, 0.62) * _rgb(0.95, 0.98, 1.06),
+        'sky_top': np.minimum(_rgb(84, 130, 196) * rng.uniform(0.8, 1.15) + 60 * haze, 255),
+        'sky_low': np.minimum(_rgb(190, 210, 230) + 35 * haze, 255),
         'cloud': rng.uniform(0.0, 0.6),
         'fog_density': rng.uniform(0.0005, 0.003),
         'wet': 0.0,
@@ -178,14 +179,14 @@ def _night(rng: np.random.Generator) -> dict:
     return {
         'elevation': 50.0,
         'sun_color': _rgb(0, 0, 0),
-        'ambient': rng.uniform(0.13, 0.28) * _rgb(1.08, 0.95, 0.85),
-        'sky_top': _rgb(10, 12, 22) * rng.uniform(0.5, 1.6),
-        'sky_low': _rgb(38, 34, 36) * rng.uniform(0.5, 1.5),
+        'ambient': rng.uniform(0.18, 0.42) * _rgb(1.1, 0.95, 0.82),
+        'sky_top': _rgb(12, 14, 24) * rng.uniform(0.5, 1.8),
+        'sky_low': _rgb(48, 42, 42) * rng.uniform(0.5, 1.5),
         'cloud': rng.uniform(0, 0.6),
         'fog_density': rng.uniform(0.001, 0.006),
         'wet': 0.0 if rng.random() < 0.65 else rng.uniform(0.3, 0.9),
         'lamps': 1.0,
-        'noise': rng.uniform(5, 12),
+        'noise': rng.uniform(3, 8),
     }
 
 
