@@ -21,6 +21,7 @@ from typing import NamedTuple
 from rosbags import rosbag1, rosbag2
 from rosbags.interfaces import (
     Connection,
+    ConnectionExtRosbag1,
     Qos,
     QosDurability,
     QosHistory,
@@ -155,6 +156,14 @@ class BagReader:
                 f'{self.path} is damaged: {count} messages were read, the rest is lost ({error})'
             )
 
+    def is_readable(self, topic: str) -> bool:
+        """Say whether :meth:`messages` yields this topic (not so for some types of a rosbag1)."""
+        return self._types.is_convertible(self.topics[topic].msgtype)
+
+    def typestore(self, msgtype: str) -> Typestore:
+        """Return a type store that knows ``msgtype`` as the messages of this bag have it."""
+        return self._types.store(msgtype)
+
     def deserialize(self, message: BagMessage) -> object:
         """Return the message as an object with the fields of its type (arrays are NumPy views).
 
@@ -212,6 +221,12 @@ def _storage_files(folder: Path) -> list[Path]:
     return [file for file in sorted(folder.iterdir()) if file.suffix in ('.mcap', '.db3')]
 
 
+def _offered_qos(conn: Connection) -> tuple[Qos, ...]:
+    if isinstance(conn.ext, ConnectionExtRosbag1):
+        return (LATCHED,) if conn.ext.latching else ()
+    return tuple(conn.ext.offered_qos_profiles)
+
+
 def _topics(connections: Collection[Connection]) -> dict[str, BagTopic]:
     """Join the connections (one per publisher in a rosbag1) of each topic."""
     topics: dict[str, BagTopic] = {}
@@ -221,7 +236,7 @@ def _topics(connections: Collection[Connection]) -> dict[str, BagTopic]:
             conn.topic,
             conn.msgtype,
             conn.msgcount + (before.count if before else 0),
-            tuple(getattr(conn.ext, 'offered_qos_profiles', ())),
+            _offered_qos(conn),
         )
     return topics
 

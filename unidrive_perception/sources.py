@@ -185,11 +185,12 @@ class _FileSource(FrameSource):
     def __init__(self) -> None:
         self._make = BagFactory(default_typestore())
 
-    def _stamp_ns(self, i: int) -> int:
+    def stamp_ns(self, i: int) -> int:
+        """Return the stamp of frame ``i``."""
         return FILE_START_NS + round(i * 1e9 / self.fps)
 
     def _header(self, i: int) -> Any:
-        return make_header(self._make, self._stamp_ns(i), FILE_FRAME_ID)
+        return make_header(self._make, self.stamp_ns(i), FILE_FRAME_ID)
 
 
 class VideoSource(_FileSource):
@@ -235,7 +236,7 @@ class VideoSource(_FileSource):
             rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
             return image_message(self._make, self._header(i), rgb)
 
-        return Frame(self._stamp_ns(i), self.topic, IMAGE, load)
+        return Frame(self.stamp_ns(i), self.topic, IMAGE, load)
 
 
 class FolderSource(_FileSource):
@@ -267,7 +268,7 @@ class FolderSource(_FileSource):
             codec = file.suffix[1:].lower().replace('jpg', 'jpeg')
             return compressed_message(self._make, self._header(i), data, codec)
 
-        return Frame(self._stamp_ns(i), self.topic, COMPRESSED, load)
+        return Frame(self.stamp_ns(i), self.topic, COMPRESSED, load)
 
 
 def _image_files(path: Path) -> list[Path]:

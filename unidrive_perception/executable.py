@@ -1,0 +1,47 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Starts the executables that need ROS.
+
+What they import is imported late, so that an interpreter that lacks it (a virtual environment that
+is not active, a ROS distribution that is not sourced) is told of in one sentence.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+from unidrive_perception.errors import UserError
+from unidrive_perception.transport import dds_environment
+
+
+def start(name: str, module: str, args: list[str] | None) -> int:
+    """Call ``run(args)`` of ``module``; returns the exit code: 2 for an error of the user's."""
+    os.environ.update(dds_environment())
+    try:
+        run = importlib.import_module(module).run
+    except ImportError as error:
+        print(
+            f'{name}: error: {sys.executable} cannot import what it needs ({error}); source the '
+            f'ROS 2 distribution and use the Python that has UniDrive and its requirements',
+            file=sys.stderr,
+        )
+        return 1
+    try:
+        return run(sys.argv if args is None else [name, *args])
+    except UserError as error:
+        print(f'{name}: error: {error}', file=sys.stderr)
+        return 2
+
+
+def split_ros_args(args: list[str]) -> tuple[list[str], list[str]]:
+    """Split a command line into our own arguments and those for ROS (``--ros-args ... [--]``).
+
+    rclpy.utilities.remove_ros_args would take ``--remap /a:=/b`` for a rule in ROS's old syntax.
+    """
+    if '--ros-args' not in args:
+        return args, []
+    begin = args.index('--ros-args')
+    end = args.index('--', begin) if '--' in args[begin:] else len(args)
+    return args[:begin] + args[end + 1 :], args[begin:end]
