@@ -44,7 +44,7 @@ class Graph:
         self.node.create_subscription(message_class, topic, received.append, qos, raw=raw)
         return received
 
-    def spin_until(self, condition, seconds=30.0) -> bool:
+    def spin_until(self, condition, seconds=60.0) -> bool:
         """Receive until the condition holds; returns whether it does."""
         end = time.monotonic() + seconds
         while not condition() and time.monotonic() < end:
@@ -80,12 +80,12 @@ class Executable:
     def running(self) -> bool:
         return self.process.poll() is None
 
-    def wait(self, seconds=30.0) -> int:
+    def wait(self, seconds=60.0) -> int:
         """Wait for its end; returns the exit code."""
         self.output, _ = self.process.communicate(timeout=seconds)
         return self.process.returncode
 
-    def interrupt(self, signum=signal.SIGINT, seconds=30.0) -> int:
+    def interrupt(self, signum=signal.SIGINT, seconds=60.0) -> int:
         """Send a signal and wait for the end; returns the exit code."""
         self.process.send_signal(signum)
         return self.wait(seconds)

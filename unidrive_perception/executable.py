@@ -21,6 +21,7 @@ def start(name: str, module: str, args: list[str] | None) -> int:
     os.environ.update(dds_environment())
     try:
         run = importlib.import_module(module).run
+        return run(sys.argv if args is None else [name, *args])
     except ImportError as error:
         print(
             f'{name}: error: {sys.executable} cannot import what it needs ({error}); source the '
@@ -28,11 +29,11 @@ def start(name: str, module: str, args: list[str] | None) -> int:
             file=sys.stderr,
         )
         return 1
-    try:
-        return run(sys.argv if args is None else [name, *args])
     except UserError as error:
         print(f'{name}: error: {error}', file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # before ROS has taken over the signal
+        return 130
 
 
 def split_ros_args(args: list[str]) -> tuple[list[str], list[str]]:

@@ -37,7 +37,7 @@ def recorded(path, topic=TOPIC):
 
 
 def play(*args):
-    return Executable('bag_player', args[0], '--wait-for-subscribers', 20, *args[1:])
+    return Executable('bag_player', args[0], '--wait-for-subscribers', 60, *args[1:])
 
 
 @pytest.fixture
