@@ -16,6 +16,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
 
 from unidrive_perception.diagnostics import CameraHealth
+from unidrive_perception.errors import UserError
 from unidrive_perception.image_bridge import find_cv_bridge
 from unidrive_perception.image_codec import compressed_to_rgb, image_to_rgb
 from unidrive_perception.image_topics import (
@@ -49,9 +50,15 @@ class Camera:
         reliability: str,
         received: Callable[[Camera, Any], None],
     ) -> None:
+        """Subscribe; ``transport`` and ``reliability`` are those of the node's parameters."""
         self._node = node
         self._received = received
-        self.topic, transport = image_topic(node.resolve_topic_name(topic), transport)
+        try:
+            resolved = node.resolve_topic_name(topic)
+        except RuntimeError as error:
+            reason = str(error).partition(', at ')[0]  # rcl names its source file behind that
+            raise UserError(f'the image topic {topic!r} is no valid name: {reason}') from error
+        self.topic, transport = image_topic(resolved, transport)
         self.health = CameraHealth(self.topic, time.monotonic())
         self._warned_at: float | None = None
         self._incompatible = False

@@ -33,6 +33,7 @@ class Counters:
     lost: int = 0
 
     def __sub__(self, earlier: Counters) -> Counters:
+        """What came to it since ``earlier``."""
         return Counters(
             *(getattr(self, f) - getattr(earlier, f) for f in self.__dataclass_fields__)
         )
@@ -51,6 +52,7 @@ class CameraHealth:
     """Counts what becomes of the images of one camera. May be used from several threads."""
 
     def __init__(self, topic: str, now: float) -> None:
+        """Begin to count images of ``topic``."""
         self.topic = topic
         self._lock = threading.Lock()
         self._counters = Counters()

@@ -18,6 +18,7 @@ class LatestFrames:
     """
 
     def __init__(self) -> None:
+        """Begin with no frame waiting."""
         self._waiting: OrderedDict[str, Any] = OrderedDict()
         self._changed = threading.Condition()
         self._closed = False
@@ -57,6 +58,7 @@ class FrameWorker:
         work: Callable[[str, Any], None],
         failed: Callable[[str, Exception], None],
     ) -> None:
+        """Start the thread."""
         self._frames, self._work, self._failed = frames, work, failed
         self._thread = threading.Thread(target=self._run, name='perception', daemon=True)
         self._thread.start()

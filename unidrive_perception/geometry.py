@@ -33,6 +33,7 @@ class Letterbox:
     input_size: Size
 
     def __post_init__(self) -> None:
+        """Raise ``ValueError`` for an empty image or input."""
         if min(*self.image_size, *self.input_size) < 1:
             raise ValueError(
                 f'sizes must be at least 1×1, got image {self.image_size}, input {self.input_size}'

@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import math
 import signal
-import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -76,6 +75,10 @@ class PerceptionNode(LifecycleNode):
     """Subscribes to cameras, publishes what the model sees, and says how it is doing."""
 
     def __init__(self, **options: Any) -> None:
+        """Declare the parameters; ``options`` are those of ``rclpy.node.Node``.
+
+        Raises :class:`UserError` when a parameter is wrong or ``unidrive_msgs`` is missing.
+        """
         self._make = RosFactory()  # first: without our messages nothing below makes sense
         super().__init__(NODE_NAME, **options)
         self._settings = self._declare_parameters()
@@ -99,6 +102,11 @@ class PerceptionNode(LifecycleNode):
         """Configure and activate; false when one of them failed, which has been logged."""
         success = TransitionCallbackReturn.SUCCESS
         return self.trigger_configure() == success and self.trigger_activate() == success
+
+    def close(self) -> None:
+        """End the worker and the node, in whatever state it is."""
+        self._stop_receiving()
+        self.destroy_node()
 
     # transitions ----------------------------------------------------------------------------
 
@@ -342,14 +350,26 @@ def _descriptor(spec: parameters.ParameterSpec) -> ParameterDescriptor:
     return descriptor
 
 
-def run(args: list[str] | None = None) -> int:
-    """Run the node until Ctrl-C or SIGTERM; exit code 0, or 1 when it could not start."""
-    # rclpy's handler ends the spin below; Python's own would also raise KeyboardInterrupt
-    # anywhere, for example while a model is being loaded.
-    signal.signal(signal.SIGINT, lambda *_: None)
+def _init(argv: list[str]) -> None:
+    """``rclpy.init``, whose errors are those of the command line and the parameter file."""
+    try:
+        rclpy.init(args=argv)
+    except Exception as error:  # of several types, most of them private
+        raise UserError(' '.join(str(error).split())) from error
+
+
+def run(argv: list[str]) -> int:
+    """Run the node until Ctrl-C or SIGTERM; exit code 0, or 1 when it could not start.
+
+    Raises :class:`UserError` for what the command line or the parameter file says wrong.
+    """
+    # rclpy's handlers end the spin below. Python's own would also raise KeyboardInterrupt anywhere
+    # (while a model is being loaded), and a second signal would cut the clean-up short.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
     node = None
     try:
-        rclpy.init(args=args)
+        _init(argv)
         node = PerceptionNode()
         if node.autostart and not node.start():
             return 1
@@ -358,12 +378,10 @@ def run(args: list[str] | None = None) -> int:
         executor.spin()
     except ExternalShutdownException:
         pass
-    except (UserError, ParameterException) as error:
-        print(f'perception_node: {error}', file=sys.stderr)
-        return 1
+    except ParameterException as error:
+        raise UserError(str(error)) from error
     finally:
         if node:
-            node._stop_receiving()
-            node.destroy_node()
+            node.close()
         rclpy.try_shutdown()
     return 0

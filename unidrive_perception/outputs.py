@@ -36,6 +36,7 @@ class Outputs:
     def __init__(
         self, publishers: Mapping[str, Any], make: MessageFactory, labels: Mapping[str, LabelTable]
     ) -> None:
+        """Publish with ``publishers``, by topic name, what ``make`` makes."""
         self._publishers, self._make, self._labels = publishers, make, labels
 
     def publish(self, header: Message, rgb: np.ndarray, prediction: Prediction) -> None:

@@ -242,23 +242,28 @@ def test_inactive_node_says_so(start, graph):
 
 
 @pytest.mark.parametrize(
-    ('parameters', 'sentence'),
+    ('parameters', 'code', 'sentence'),
     [
-        ({'model_path': '/nowhere/nano'}, '/nowhere/nano: no such model bundle folder'),
-        ({'device': 'tpu'}, 'parameter device must be one of auto, cpu, cuda'),
-        ({'threads': '-3'}, 'threads'),
-        ({'score_threshold': 'high'}, 'parameter score_threshold must be of type float'),
-        ({'image_topics': '[a, a]'}, 'each named once'),
-        ({'image_topics': '["b@d name"]'}, 'on_activate failed'),
+        ({'model_path': '/nowhere/nano'}, 1, '/nowhere/nano: no such model bundle folder'),
+        ({'image_topics': '["b@d"]'}, 1, "the image topic 'b@d' is no valid name"),
+        ({'device': 'tpu'}, 2, 'parameter device must be one of auto, cpu, cuda'),
+        ({'threads': '-3'}, 2, 'threads'),
+        ({'score_threshold': 'high'}, 2, 'parameter score_threshold must be of type float'),
+        ({'image_topics': '[a, a]'}, 2, 'each named once'),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else '',
 )
-def test_what_cannot_start_ends_with_a_sentence(start, parameters, sentence):
+def test_what_cannot_start_ends_with_a_sentence(start, parameters, code, sentence):
     node = start(**parameters)
-    assert node.exit_code() == 1
+    assert node.exit_code() == code
     assert sentence in node.log
-    if 'on_activate' not in sentence:
-        assert 'Traceback' not in node.log
+    assert 'Traceback' not in node.log
+
+
+def test_a_parameter_file_that_is_not_there(start):
+    node = start('--params-file', '/nowhere/perception.yaml')
+    assert node.exit_code() == 2
+    assert '/nowhere/perception.yaml' in node.log and 'Traceback' not in node.log
 
 
 def test_missing_messages_are_told_with_the_command(ros_domain, tmp_path, bundle):
@@ -270,7 +275,7 @@ def test_missing_messages_are_told_with_the_command(ros_domain, tmp_path, bundle
     if 'waiting for' in wait_for_any(node):
         node.stop()
         pytest.skip('unidrive_msgs is installed where PYTHONPATH does not matter')
-    assert node.exit_code() == 1
+    assert node.exit_code() == 2
     assert 'colcon build' in node.log and 'Traceback' not in node.log
 
 

@@ -1,0 +1,118 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Start the perception node, configured and active.
+
+ros2 launch unidrive_perception perception.launch.py image_topic:=/camera/image_raw
+"""
+
+from pathlib import Path
+
+from launch.actions import (
+    DeclareLaunchArgument,
+    OpaqueFunction,
+    SetEnvironmentVariable,
+)
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+from launch import LaunchContext, LaunchDescription
+from unidrive_perception.transport import dds_environment
+
+PACKAGE = 'unidrive_perception'
+PARAMS_FILE = Path(__file__).resolve().parents[1] / 'config' / 'perception.param.yaml'
+
+AS_IN_PARAMS_FILE = ('model', 'image_transport', 'device')
+"""Arguments that replace a value of params_file, where they are given."""
+
+ARGUMENTS = (
+    DeclareLaunchArgument(
+        'model',
+        default_value='',
+        description='Folder of the model bundle; empty: as in params_file',
+    ),
+    DeclareLaunchArgument(
+        'image_topic',
+        default_value='camera/image_raw',
+        description='Topic of the camera; a relative one is below namespace',
+    ),
+    DeclareLaunchArgument(
+        'image_transport',
+        default_value='',
+        choices=['', 'raw', 'compressed'],
+        description='raw: Image; compressed: CompressedImage on <image_topic>/compressed; '
+        'empty: as in params_file',
+    ),
+    DeclareLaunchArgument(
+        'device',
+        default_value='',
+        choices=['', 'auto', 'cpu', 'cuda'],
+        description='Where the model runs; empty: as in params_file',
+    ),
+    DeclareLaunchArgument(
+        'params_file',
+        default_value=str(PARAMS_FILE),
+        description='YAML file with the parameters of the node',
+    ),
+    DeclareLaunchArgument(
+        'namespace', default_value='', description='Namespace of the node and its topics'
+    ),
+    DeclareLaunchArgument(
+        'use_sim_time',
+        default_value='false',
+        choices=['true', 'false', 'True', 'False'],
+        description='Take the time from /clock; always so with bag',
+    ),
+    DeclareLaunchArgument(
+        'log_level', default_value='info', description='debug, info, warn, error or fatal'
+    ),
+    DeclareLaunchArgument(
+        'bag',
+        default_value='',
+        description='Bag, video or image folder to play with /clock; empty: live',
+    ),
+)
+
+
+def start_nodes(context: LaunchContext) -> list[Node]:
+    """The nodes, once the arguments are known."""
+    given = {a.name: LaunchConfiguration(a.name).perform(context) for a in ARGUMENTS}
+    names = {'model': 'model_path'}
+    parameters = {
+        # as text: a folder may be called 123
+        names.get(argument, argument): ParameterValue(given[argument], value_type=str)
+        for argument in AS_IN_PARAMS_FILE
+        if given[argument]
+    }
+    parameters['use_sim_time'] = bool(given['bag']) or given['use_sim_time'].lower() == 'true'
+    perception = Node(
+        package=PACKAGE,
+        executable='perception_node',
+        name='perception',
+        namespace=given['namespace'],
+        parameters=[given['params_file'], parameters],
+        remappings=[('image', given['image_topic'])],
+        ros_arguments=['--log-level', given['log_level']],
+        output='screen',
+    )
+    if not given['bag']:
+        return [perception]
+    player = Node(
+        package=PACKAGE,
+        executable='bag_player',
+        arguments=[given['bag'], '--clock', '--wait-for-subscribers', '20'],
+        output='screen',
+    )
+    return [perception, player]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Describe the launch."""
+    environment = dds_environment()  # empty where the user has chosen a Fast DDS profile
+    return LaunchDescription(
+        [
+            *ARGUMENTS,
+            *(SetEnvironmentVariable(name, value) for name, value in environment.items()),
+            OpaqueFunction(function=start_nodes),
+        ]
+    )
