@@ -128,6 +128,13 @@ class Projector:
         self.horizon = camera.horizon_v + pose.pitch_px
         self.mount = camera.mount
         self.cos, self.sin = math.cos(camera.roll), math.sin(camera.roll)
+        self.left = -camera.centre_u / camera.focal - 0.03
+        self.right = (camera.width_px - camera.centre_u) / camera.focal + 0.03
+
+    def misses(self, x: float, z: float, reach: float) -> bool:
+        """Whether what stays within ``reach`` metres of x, z is surely out of the picture."""
+        far = z + reach
+        return far < NEAR or x + reach < self.left * far or x - reach > self.right * far
 
     def points(self, xyz: np.ndarray) -> np.ndarray:
         """(N, 3) camera coordinates with z > 0 -> (N, 2) float pixels."""

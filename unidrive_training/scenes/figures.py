@@ -234,10 +234,9 @@ class Stand:
         self.canvas = canvas
         self.k = canvas.projector.focal / max(z, NEAR)
         weather = canvas.weather
-        front = weather.light(np.array([[0.0, 0.35, -0.94]]))[0] + weather.beam(x, z)
-        side = 1.0 if weather.sun[0] >= 0 else -1.0
-        lit = weather.light(np.array([[side * 0.9, 0.4, -0.1]]))[0] + 0.7 * weather.beam(x, z)
-        self.front, self.lit, self.side, self.z = front, np.maximum(lit, front), side, z
+        beam = weather.beam(x, z)
+        self.front, self.lit = weather.light_on_front + beam, weather.light_on_side + beam
+        self.side, self.z = 1.0 if weather.sun[0] >= 0 else -1.0, z
 
     def place(self, points) -> np.ndarray:
         """(N, 3) local points -> camera coordinates."""

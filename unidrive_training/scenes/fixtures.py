@@ -26,6 +26,7 @@ from unidrive_training.scenes.roadside import Block, Head, Post, Tree, facade_pl
 from unidrive_training.scenes.textures import Facade, Texture
 from unidrive_training.scenes.weather import Weather
 
+_STEEL = np.array([112.0, 114.0, 116.0])
 _PIECE = 8.0  # metres of wall that one texture covers
 
 
@@ -105,7 +106,7 @@ def _house_rest(canvas: Canvas, wardrobe: Wardrobe, block: Block, near, far) -> 
         roof = [(xa, h, za), (xa + middle, h + block.roof, za),
                 (xb + middle, h + block.roof, zb), (xb, h, zb)]  # fmt: skip
         canvas.flat(roof, tile.tolist(), BUILDING)
-    if za < NEAR:
+    if za < NEAR or block.joined:
         return
     corners = np.array([[xa, 0, za], [xa, h, za], [xa + back, h, za], [xa + back, 0, za]])
     facade = wardrobe.facades[block.texture]
@@ -129,11 +130,12 @@ def draw_tree(canvas: Canvas, pose: Pose, wardrobe: Wardrobe, tree: Tree, z: flo
 
 def draw_post(canvas: Canvas, pose: Pose, post: Post, z: float, seconds: float) -> None:
     """Draw a pole with its lamp, signs and lights, ``z`` metres ahead."""
-    if z < 1.5:
-        return
     x, weather = pose.locate(post.s, z), canvas.weather
-    light = weather.light(np.array([[0.5, 0.3, -0.8]])) + weather.beam(x, z)
-    color = weather.tint(np.array([[112, 114, 116]]), light, z)[0].tolist()
+    thin = post.width * canvas.projector.focal < 0.4 * z and not post.heads
+    if z < 1.5 or thin or canvas.projector.misses(x, z, 1.0 + abs(post.arm)):
+        return
+    light = weather.light_on_front + weather.beam(x, z)
+    color = weather.tint(_STEEL, light, z).tolist()
     for head in post.heads:
         if head.kind == 'signal-back':
             _head(canvas, x, z, head, post, seconds)
@@ -160,8 +162,7 @@ def _head(canvas: Canvas, x: float, z: float, head: Head, post: Post, seconds: f
     if head.size * k < 2.0 or uv[0] < -90 or uv[0] > canvas.width + 90:
         return
     entity = canvas.new_object(LIGHT if head.kind.startswith('signal') else SIGN)
-    light = canvas.weather.light(np.array([[0.0, 0.2, -0.98]]))
-    light = light + 1.4 * canvas.weather.beam(x + head.right, z)
+    light = canvas.weather.light_on_front + 1.4 * canvas.weather.beam(x + head.right, z)
     pen = _Pen(canvas, uv, k * head.size, light, z, entity)
     if head.kind.startswith('signal'):
         _signal(pen, post, seconds, shown=head.kind == 'signal')
@@ -179,7 +180,7 @@ class _Pen:
         self.canvas, self.uv, self.unit = canvas, uv, unit
         self.entity = entity
         fog = float(canvas.weather.fog(z))
-        self.gain = (light[0] * (1 - fog)).tolist()
+        self.gain = (light * (1 - fog)).tolist()
         self.fog = (canvas.weather.fog_color * fog).tolist()
 
     def color(self, rgb) -> list[float]:

@@ -8,7 +8,7 @@ Local coordinates: x right, y up (0 the ground), z ahead, metres; the origin is 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -30,6 +30,8 @@ class Mesh:
     parents: np.ndarray  # (F,) the face that a decal is painted on; itself for a body face
     centres: np.ndarray  # (F, 3)
     least_px: np.ndarray  # (F,) px per metre below which a decal is left out
+    reach: float  # metres from the origin that no corner is beyond
+    coarse: Mesh | None = None  # the same with fewer decals, for far away
 
 
 @dataclass
@@ -99,17 +101,28 @@ class MeshBuilder:
 
     def build(self) -> Mesh:
         """The finished shape."""
-        points, colors, kinds, normals, parents, least = zip(*self.faces, strict=True)
-        return Mesh(
-            np.concatenate(points),
-            np.cumsum([0] + [len(p) for p in points]),
-            np.array(colors),
-            np.array(kinds),
-            np.array(normals),
-            np.array(parents),
-            np.array([p.mean(0) for p in points]),
-            np.array(least),
-        )
+        few = [face for face in self.faces if face[5] <= _COARSE_LEAST]
+        return replace(_assemble(self.faces), coarse=_assemble(few))
+
+
+_COARSE, _COARSE_LEAST = 10.0, 7.0  # px per metre: below the one, decals up to the other
+
+
+def _assemble(faces: list) -> Mesh:
+    points, colors, kinds, normals, parents, least = zip(*faces, strict=True)
+    position = {face[4]: i for i, face in reversed(list(enumerate(faces)))}
+    corners = np.concatenate(points)
+    return Mesh(
+        corners,
+        np.cumsum([0] + [len(p) for p in points]),
+        np.array(colors),
+        np.array(kinds),
+        np.array(normals),
+        np.array([position[parent] for parent in parents]),
+        np.array([p.mean(0) for p in points]),
+        np.array(least),
+        float(np.linalg.norm(corners, axis=1).max()),
+    )
 
 
 def _normal(points: np.ndarray) -> np.ndarray:
@@ -125,26 +138,27 @@ class Placement:
     z: float
     yaw: float  # 0 looks away from the camera
     braking: bool = False
-    lift: float = 0.0
 
 
 def draw_mesh(canvas: Canvas, mesh: Mesh, place: Placement, entity: int) -> None:
     """Draw a shape; counts its pixels into the object's size."""
+    scale = canvas.projector.focal / max(place.z, 1.0)
+    if canvas.projector.misses(place.x, place.z, mesh.reach) or mesh.reach * scale < 2.0:
+        return
+    if scale < _COARSE and mesh.coarse is not None:
+        mesh = mesh.coarse
     cos, sin = math.cos(place.yaw), math.sin(place.yaw)
     turn = np.array([[cos, 0, -sin], [0, 1, 0], [sin, 0, cos]])  # row vectors times turn
-    shift = np.array([place.x, place.lift, place.z])
+    shift = np.array([place.x, 0.0, place.z])
     points = mesh.points @ turn + shift
-    if points[:, 2].max() < NEAR:
-        return
     centres = mesh.centres @ turn + shift
     normals = mesh.normals @ turn
     eye = centres - (0.0, canvas.projector.mount, 0.0)
     facing = np.einsum('ij,ij->i', normals, eye)[mesh.parents] < 0
-    scale = canvas.projector.focal / max(place.z, 1.0)
     shown = np.flatnonzero(facing & (mesh.least_px <= scale))
     distance = np.einsum('ij,ij->i', eye, eye)[mesh.parents]
-    order = shown[np.lexsort((shown, mesh.parents[shown], -distance[shown]))]
-    colors = _face_colors(canvas, mesh, normals, place, eye)
+    order = shown[np.lexsort((mesh.parents[shown], -distance[shown]))]
+    colors = _face_colors(canvas, mesh, normals, place)
     clipped = bool((points[:, 2] < NEAR).any())
     uv = canvas.projector.points(points)
     area = canvas.area(uv) if not clipped else np.s_[:, :]
@@ -163,30 +177,28 @@ def draw_mesh(canvas: Canvas, mesh: Mesh, place: Placement, entity: int) -> None
     _shine(canvas, mesh, centres, shown, place, entity)
 
 
-def _face_colors(canvas: Canvas, mesh: Mesh, normals, place: Placement, eye) -> list[list[float]]:
-    weather = canvas.weather
+def _face_colors(canvas: Canvas, mesh: Mesh, normals, place: Placement) -> list[list[float]]:
+    weather, kinds = canvas.weather, mesh.kinds
     light = weather.light(normals)
     beam = weather.beam(place.x, max(place.z, 0.0))
-    light += beam * np.maximum(-normals[:, 2:3], 0.25)
-    colors = mesh.colors.copy()
-    glass = mesh.kinds == GLASS
-    if glass.any():  # windows show the sky, more where they lean back
-        lean = np.clip(normals[glass, 1:2] * 1.1 + 0.12, 0, 0.7)
-        colors[glass] = colors[glass] * (1 - lean)
-        mirrored = weather.sky_low * lean * 0.8
-    gloss = (mesh.kinds == GLOSS) & (normals[:, 1] > 0.5)
-    out = colors * light
-    if glass.any():
-        out[glass] += mirrored
-    out[gloss] += weather.sky_low * 0.16
-    on = max(weather.lamps, 0.0)
-    tail, head, lamp = mesh.kinds == TAIL, mesh.kinds == HEAD, mesh.kinds == LAMP
-    strength = 1.0 if place.braking else 0.55 * on
-    out[tail] = np.maximum(out[tail], np.array([255, 40, 24]) * strength)
-    out[head] = np.maximum(out[head], np.array([255, 250, 225]) * min(1.0, 1.5 * on))
-    out[lamp] = np.maximum(out[lamp], colors[lamp])
+    if beam:
+        light += beam * np.maximum(-normals[:, 2:3], 0.25)
+    out = mesh.colors * light
+    glass = np.flatnonzero(kinds == GLASS)
+    if len(glass):  # windows show the sky, more where they lean back
+        lean = np.minimum(np.maximum(normals[glass, 1:2] * 1.1 + 0.12, 0), 0.7)
+        out[glass] = out[glass] * (1 - lean) + weather.sky_low * lean * 0.8
+    out[(kinds == GLOSS) & (normals[:, 1] > 0.5)] += weather.sky_low * 0.16
+    lamps = {
+        TAIL: np.array([255, 40, 24]) * (1.0 if place.braking else 0.55 * weather.lamps),
+        HEAD: np.array([255, 250, 225]) * min(1.0, 1.5 * weather.lamps),
+        LAMP: mesh.colors,
+    }
+    for number in np.flatnonzero((kinds >= TAIL) & (kinds <= LAMP)).tolist():
+        own = lamps[kinds[number]]
+        out[number] = np.maximum(out[number], own if own.ndim == 1 else own[number])
     fog = float(weather.fog(place.z))
-    return np.clip(out * (1 - fog) + weather.fog_color * fog, 0, 255).tolist()
+    return np.minimum(out * (1 - fog) + weather.fog_color * fog, 255).tolist()
 
 
 def _shine(canvas: Canvas, mesh: Mesh, centres, shown, place: Placement, entity: int) -> None:

@@ -39,6 +39,7 @@ from unidrive_training.scenes.traffic import Actor, Spot, sample_traffic
 from unidrive_training.scenes.weather import sample_weather
 
 _LEAST_EXTENT = 8  # px; smaller objects have no box
+_LEAST_FIGURE = 6  # px; smaller people are not drawn
 _LEAST_VISIBLE = 0.25  # share of an object that must be seen for a box
 _BEND = {'city': 0.35, 'suburb': 0.8, 'rural': 1.4, 'highway': 0.9}
 
@@ -155,7 +156,7 @@ class Drive:
                 px, pz = x + offset * math.sin(yaw), spot.z + offset * math.cos(yaw)
                 place = Placement(px, pz, yaw, spot.braking)
                 yield math.hypot(px, pz), _call(draw_mesh, canvas, mesh, place, entity)
-        elif spot.z > 1.5:
+        elif spot.z > 1.5 and self.camera.focal * 1.7 / spot.z > _LEAST_FIGURE:
             yield math.hypot(x, spot.z), _call(_draw_figure, canvas, actor, spot, x, yaw)
 
     def _shadows(self, canvas: Canvas, pose: Pose, actors, first: int) -> None:

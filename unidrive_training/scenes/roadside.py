@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -27,6 +27,7 @@ class Block:
     texture: int  # index into the drive's textures of this entity
     depth: float = 0.0  # of a house
     roof: float = 0.0  # height of a gable roof, 0 flat
+    joined: bool = False  # its near end leans on a neighbour that hides it
 
     @property
     def t(self) -> float:
@@ -93,6 +94,7 @@ def sample_roadside(
         _frontage(rng, out, street, side, facades)
         _planting(rng, out, street, side, kinds)
         _posts(rng, out, street, side)
+    out.blocks = _join(out.blocks)
     for crossing in street.crossings:
         _junction(rng, out, street, crossing)
     if street.kind == 'highway':
@@ -128,6 +130,17 @@ def _frontage(rng, out: Roadside, street: Street, side: int, facades) -> None:
         if end - t > 2.0:
             _front(rng, out, street, (t, end), side, front, kind, index, facades)
         t = end + (rng.uniform(1.0, 5.0) if rng.random() < 0.25 or street.kind != 'city' else 0.0)
+
+
+def _join(blocks: list[Block]) -> list[Block]:
+    """Mark the houses whose near end nobody can see."""
+    houses = [b for b in blocks if b.entity == BUILDING]
+
+    def hides(a: Block, b: Block) -> bool:
+        flush = a.side == b.side and abs(a.s - b.s) < 0.1 and abs(a.t1 - b.t0) < 0.1
+        return flush and a.height >= b.height and a.depth >= b.depth and not b.roof
+
+    return [replace(b, joined=any(hides(a, b) for a in houses)) for b in blocks]
 
 
 def _stop_before_crossing(street: Street, t: float, end: float) -> float:

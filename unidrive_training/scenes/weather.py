@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -55,6 +56,17 @@ class Weather:
         bounce = 0.10 * max(float(self.sun[1]), 0.0) * self.sun_color  # off the sunlit street
         return self.ambient * sky + self.sun_color * direct + bounce
 
+    @functools.cached_property
+    def light_on_front(self) -> np.ndarray:
+        """(3,) light on what faces the camera."""
+        return self.light(np.array([[0.0, 0.3, -0.95]]))[0]
+
+    @functools.cached_property
+    def light_on_side(self) -> np.ndarray:
+        """(3,) light on the sunny flank of what faces the camera."""
+        side = 0.9 if self.sun[0] >= 0 else -0.9
+        return np.maximum(self.light(np.array([[side, 0.4, -0.1]]))[0], self.light_on_front)
+
     def beam(self, x: float, z: float) -> float:
         """Added light of the own headlights and street lamps at a place, 0 by day."""
         if self.lamps < 0.3:
@@ -64,8 +76,8 @@ class Weather:
 
     def tint(self, color: np.ndarray, light: np.ndarray, z: float) -> np.ndarray:
         """(N, 3) colours under (N, 3) light seen through ``z`` metres of air, 0..255."""
-        fog = float(self.fog(z))
-        return np.clip(color * light * (1 - fog) + self.fog_color * fog, 0, 255)
+        fog = 1.0 - math.exp(-self.fog_density * z)
+        return np.minimum(color * light * (1 - fog) + self.fog_color * fog, 255.0)
 
 
 def sample_weather(rng: np.random.Generator, kind: str | None = None) -> Weather:
