@@ -58,7 +58,7 @@ class Graph:
 class Executable:
     """A UniDrive executable in a process of its own; its output is in ``output`` once it ended."""
 
-    def __init__(self, name, *args) -> None:
+    def __init__(self, name, *args, **options) -> None:
         self.output = ''
         self.process = subprocess.Popen(
             [sys.executable, '-m', f'unidrive_perception.{name}_node', *map(str, args)],
@@ -66,6 +66,7 @@ class Executable:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            **options,
         )
 
     def __enter__(self):

@@ -264,9 +264,7 @@ class BagWriter:
         except OSError as error:
             raise BagError(f'the bag {self.path} cannot be written: {error.strerror}') from error
         self._folder = Path(folder)
-        self._writer = rosbag2.Writer(
-            self._folder / self.path.name, version=8, storage_plugin=STORAGES[storage]
-        )
+        self._writer = rosbag2.Writer(self.unfinished, version=8, storage_plugin=STORAGES[storage])
         self._writer.open()
 
     def __enter__(self) -> BagWriter:
@@ -275,10 +273,19 @@ class BagWriter:
 
     def __exit__(self, error_type: type | None, *_: object) -> None:
         """Finish the bag, or remove it where there was an error."""
-        if error_type is None:
-            self.close()
-        else:
+        if error_type is not None:
             self.abort()
+            return
+        try:
+            self.close()
+        except BagError:
+            self.abort()
+            raise
+
+    @property
+    def unfinished(self) -> Path:
+        """Where the bag lies until it is finished."""
+        return self._folder / self.path.name
 
     def add_topic(
         self, topic: str, msgtype: str, qos: Collection[Qos] = (), store: Typestore | None = None
@@ -313,12 +320,11 @@ class BagWriter:
         self.counts[topic] += 1
 
     def close(self) -> None:
-        """Finish the bag and give it its name."""
+        """Finish the bag and give it its name; after an error what was written is still there."""
         try:
             self._writer.close()
-            os.rename(self._folder / self.path.name, self.path)
+            os.rename(self.unfinished, self.path)
         except (OSError, sqlite3.Error) as error:
-            self.abort()
             raise BagError(f'the bag {self.path} cannot be written: {error}') from error
         self._folder.rmdir()
 

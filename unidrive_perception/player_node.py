@@ -207,9 +207,11 @@ def publisher_qos(recorded: tuple[Qos, ...]) -> QoSProfile:
         return QoSProfile(depth=10)
     reliable = all(qos.reliability != QosReliability.BEST_EFFORT for qos in recorded)
     latched = all(qos.durability == QosDurability.TRANSIENT_LOCAL for qos in recorded)
+    # One publisher stands for all, so their latched messages must have room in it; but no more
+    # than those, for late subscribers get them all.
+    depth = min(1000, sum(qos.depth for qos in recorded))
     return QoSProfile(
-        # One publisher stands for all: their latched messages must have room in it.
-        depth=min(1000, sum(qos.depth for qos in recorded)) or 10,
+        depth=max(depth, 1 if latched else 10),
         reliability=getattr(QoSReliabilityPolicy, 'RELIABLE' if reliable else 'BEST_EFFORT'),
         durability=getattr(QoSDurabilityPolicy, 'TRANSIENT_LOCAL' if latched else 'VOLATILE'),
     )

@@ -1,0 +1,189 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Records topics of a ROS graph into a rosbag2, where ``ros2 bag record`` is not.
+
+Messages are stored as they come over the wire, with the time of the graph (``use_sim_time``
+counts) at which they were received, and with the QoS that their publishers offer. A topic is
+recorded from when it is there on; the bag gets its name when it is complete, at Ctrl-C or SIGTERM.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import signal
+import time
+from typing import Any
+
+import rclpy
+from rclpy.clock import Clock, ClockType
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
+from rosbags.interfaces import Qos, QosDurability, QosReliability
+from rosbags.typesys.store import Typestore
+
+from unidrive_perception.bags import LATCHED, STORAGES, BagError, BagWriter
+from unidrive_perception.errors import UserError
+from unidrive_perception.executable import split_ros_args
+from unidrive_perception.message_types import installed_typestore
+
+DISCOVERY_S = 0.1
+QUEUE = 100
+"""Messages per topic that may wait while the disk is busy."""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Make the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog='bag_recorder', description='Record topics of a ROS graph into a rosbag2.'
+    )
+    parser.add_argument('output', help='bag to write; it must not exist')
+    parser.add_argument(
+        '--topics',
+        nargs='+',
+        default=[],
+        metavar='TOPIC',
+        help='full names, e.g. /camera/image_raw',
+    )
+    parser.add_argument(
+        '--namespace',
+        help='record all topics below this name, e.g. /perception (/: all there are)',
+    )
+    parser.add_argument('--storage', choices=STORAGES, default='mcap', help='default: mcap')
+    parser.add_argument('--duration', type=float, metavar='S', help='stop after S seconds')
+    return parser
+
+
+class BagRecorder(Node):
+    """Writes every message of the wanted topics to a bag."""
+
+    def __init__(self, writer: BagWriter, topics: list[str], namespace: str | None) -> None:
+        """Record ``topics`` (full names) and whatever is below ``namespace``."""
+        super().__init__('bag_recorder')
+        self._writer = writer
+        self._topics = set(topics)
+        self._below = None if namespace is None else namespace.rstrip('/') + '/'
+        self._settled: set[str] = set()  # subscribed to, or found impossible
+        # Steady: in simulated time the first /clock may come late.
+        self.create_timer(
+            DISCOVERY_S, self._discover, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
+
+    @property
+    def missing(self) -> list[str]:
+        """The topics that were asked for and never seen."""
+        return sorted(self._topics - self._settled)
+
+    def _discover(self) -> None:
+        """Subscribe to the wanted topics that have come up since the last time."""
+        for topic, msgtypes in self.get_topic_names_and_types():
+            wanted = topic in self._topics or (self._below and topic.startswith(self._below))
+            if not wanted or topic in self._settled:
+                continue
+            publishers = self.get_publishers_info_by_topic(topic)
+            if publishers:
+                self._settled.add(topic)
+                self._record(topic, msgtypes, [info.qos_profile for info in publishers])
+
+    def _record(self, topic: str, msgtypes: list[str], offered: list[QoSProfile]) -> None:
+        if len(msgtypes) > 1:
+            self.get_logger().warning(f'{topic} is not recorded: it has types {msgtypes}')
+            return
+        (msgtype,) = msgtypes
+        message_class, store = _definition(msgtype, self._writer.typestore)
+        if message_class is None or store is None:
+            self.get_logger().warning(
+                f'{topic} is not recorded: {msgtype} or its definition is not installed here'
+            )
+            return
+        self._writer.add_topic(topic, msgtype, [_recorded_qos(qos) for qos in offered], store)
+
+        def write(data: bytes) -> None:
+            self._writer.write_raw(topic, msgtype, data, self.get_clock().now().nanoseconds)
+
+        self.create_subscription(message_class, topic, write, _matching(offered), raw=True)
+        print(f'bag_recorder: recording {topic} ({msgtype})', flush=True)
+
+
+def _definition(msgtype: str, known: Typestore) -> tuple[type | None, Typestore | None]:
+    """Return the class of a message type, and a type store that has it as it is installed here."""
+    package, _, name = msgtype.split('/')
+    try:
+        message_class = getattr(importlib.import_module(f'{package}.msg'), name, None)
+    except ImportError:
+        message_class = None
+    store = installed_typestore(msgtype) or (known if msgtype in known.fielddefs else None)
+    return message_class, store
+
+
+def _matching(offered: list[QoSProfile]) -> QoSProfile:
+    """Return the strictest QoS that receives from all of these publishers."""
+    reliable = all(q.reliability == QoSReliabilityPolicy.RELIABLE for q in offered)
+    latched = all(q.durability == QoSDurabilityPolicy.TRANSIENT_LOCAL for q in offered)
+    return QoSProfile(
+        depth=QUEUE,
+        reliability=getattr(QoSReliabilityPolicy, 'RELIABLE' if reliable else 'BEST_EFFORT'),
+        durability=getattr(QoSDurabilityPolicy, 'TRANSIENT_LOCAL' if latched else 'VOLATILE'),
+    )
+
+
+def _recorded_qos(qos: QoSProfile) -> Qos:
+    """Return the QoS of a publisher in the terms of a bag; its depth is not told over the wire."""
+    reliable = qos.reliability == QoSReliabilityPolicy.RELIABLE
+    latched = qos.durability == QoSDurabilityPolicy.TRANSIENT_LOCAL
+    return LATCHED._replace(
+        depth=qos.depth or 1,
+        reliability=QosReliability.RELIABLE if reliable else QosReliability.BEST_EFFORT,
+        durability=QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE,
+    )
+
+
+def run(argv: list[str]) -> int:
+    """Record what the command line says; returns the exit code."""
+    own_args, ros_args = split_ros_args(argv[1:])
+    args = make_parser().parse_args(own_args)
+    if not args.topics and args.namespace is None:
+        raise UserError('nothing to record: give --topics or --namespace')
+    writer = BagWriter(args.output, args.storage)
+    # rclpy's handler shuts ROS down, which ends the recording; Python's own would also raise
+    # KeyboardInterrupt anywhere.
+    signal.signal(signal.SIGINT, lambda *_: None)
+    rclpy.init(args=ros_args)
+    recorder = None
+    try:
+        recorder = BagRecorder(writer, args.topics, args.namespace)
+        _spin(recorder, args.duration)
+    except Exception:
+        if rclpy.ok():  # else Ctrl-C took ROS away, in the middle of anything
+            raise
+    finally:
+        _finish(writer)
+        rclpy.try_shutdown()
+    _report(writer, recorder)
+    return 0
+
+
+def _spin(recorder: BagRecorder, duration: float | None) -> None:
+    executor = SingleThreadedExecutor()
+    executor.add_node(recorder)
+    end = time.monotonic() + duration if duration is not None else None
+    while recorder.context.ok() and (end is None or time.monotonic() < end):
+        # In steps: a signal just before the waiting begins would not end it.
+        executor.spin_once(timeout_sec=0.1)
+
+
+def _finish(writer: BagWriter) -> None:
+    """Finish the bag also after an error (a full disk): what was recorded is not thrown away."""
+    try:
+        writer.close()
+    except BagError as error:
+        raise BagError(f'{error}; what was recorded is in {writer.unfinished}') from error
+
+
+def _report(writer: BagWriter, recorder: Any) -> None:
+    for topic, count in writer.counts.items():
+        print(f'bag_recorder: {count} messages of {topic}')
+    for topic in recorder.missing if recorder else ():
+        print(f'bag_recorder: warning: nobody published {topic}')
+    print(f'bag_recorder: {sum(writer.counts.values())} messages in {writer.path}', flush=True)
