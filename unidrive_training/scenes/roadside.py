@@ -11,7 +11,6 @@ import numpy as np
 
 from unidrive_training.scenes.canvas import BUILDING, FENCE, VEGETATION, WALL
 from unidrive_training.scenes.street import LENGTH, Street
-from unidrive_training.scenes.textures import BAY, FLOOR
 
 
 @dataclass(frozen=True)
@@ -315,16 +314,3 @@ def facade_plan(rng: np.random.Generator, kind: str) -> tuple[int, int, str]:
     style = str(rng.choice(['shop', 'flat', 'office'], p=[0.5, 0.28, 0.22]))
     top = 14 if style == 'office' else 8
     return int(rng.integers(3, top)), int(rng.integers(3, 7)), style
-
-
-__all__ = [
-    'BAY',
-    'FLOOR',
-    'Block',
-    'Head',
-    'Post',
-    'Roadside',
-    'Tree',
-    'facade_plan',
-    'sample_roadside',
-]
