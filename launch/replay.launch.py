@@ -1,0 +1,101 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Play a bag, a video or a folder of images to the perception node, and record what it sees.
+
+ros2 launch unidrive_perception replay.launch.py bag:=drive.mcap output:=results
+
+Ends with the recording. The arguments of perception.launch.py hold here too.
+"""
+
+from pathlib import Path
+
+from launch.actions import (
+    DeclareLaunchArgument,
+    GroupAction,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+    RegisterEventHandler,
+    SetEnvironmentVariable,
+    Shutdown,
+    TimerAction,
+)
+from launch.event_handlers import OnProcessExit
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+from launch import LaunchContext, LaunchDescription
+from unidrive_perception.transport import dds_environment
+
+PACKAGE = 'unidrive_perception'
+PERCEPTION = Path(__file__).with_name('perception.launch.py')
+
+RECORDED = ('detections', 'semantic_mask', 'drivable_mask', 'result', 'labels', 'timing')
+"""As process-bag writes them, and the times that only a live node has."""
+
+LAST_RESULTS_S = 2.0
+"""How long the results of the last images may take after the player has ended."""
+
+ARGUMENTS = (
+    DeclareLaunchArgument('bag', description='Bag (rosbag2, rosbag1), video or image folder'),
+    DeclareLaunchArgument(
+        'output', default_value='', description='Bag to record the results into; empty: none'
+    ),
+    DeclareLaunchArgument('rate', default_value='1.0', description='Times as fast as recorded'),
+    DeclareLaunchArgument(
+        'loop',
+        default_value='false',
+        choices=['true', 'false', 'True', 'False'],
+        description='Begin anew at the end',
+    ),
+    DeclareLaunchArgument(
+        'start_offset', default_value='0.0', description='Begin this many seconds later'
+    ),
+)
+
+
+def start_nodes(context: LaunchContext) -> list:
+    """The player and the recorder, once the arguments are known."""
+    given = {a.name: LaunchConfiguration(a.name).perform(context) for a in ARGUMENTS}
+    options = ['--clock', '--wait-for-subscribers', '60']
+    options += ['--rate', given['rate'], '--start-offset', given['start_offset']]
+    if given['loop'].lower() == 'true':
+        options.append('--loop')
+    player = Node(
+        package=PACKAGE,
+        executable='bag_player',
+        arguments=[given['bag'], *options],
+        output='screen',
+    )
+    end = TimerAction(period=LAST_RESULTS_S, actions=[Shutdown(reason='the recording has ended')])
+    actions = [player, RegisterEventHandler(OnProcessExit(target_action=player, on_exit=[end]))]
+    if given['output']:
+        namespace = LaunchConfiguration('namespace', default='').perform(context).strip('/')
+        node = f'/{namespace}/perception' if namespace else '/perception'
+        actions.insert(
+            0,
+            Node(
+                package=PACKAGE,
+                executable='bag_recorder',
+                arguments=[given['output'], '--topics', *(f'{node}/{name}' for name in RECORDED)],
+                parameters=[{'use_sim_time': True}],
+                output='screen',
+            ),
+        )
+    return actions
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Describe the launch."""
+    perception = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(str(PERCEPTION)),
+        launch_arguments={'bag': '', 'use_sim_time': 'true'}.items(),
+    )
+    return LaunchDescription(
+        [
+            *ARGUMENTS,
+            *(SetEnvironmentVariable(name, value) for name, value in dds_environment().items()),
+            OpaqueFunction(function=start_nodes),
+            GroupAction([perception]),
+        ]
+    )
