@@ -118,11 +118,14 @@ def test_rosbag1_as_ros2_bytes_are_those_of_a_ros2_writer(tmp_path):
         assert bytes(store.serialize_cdr(value, message.msgtype)) == bytes(message.data)
 
 
-@pytest.mark.parametrize('mode', ['FILE', 'MESSAGE', 'STORAGE'])
-@pytest.mark.parametrize('plugin', ['MCAP', 'SQLITE3'])
+@pytest.mark.parametrize(
+    ('plugin', 'mode'),
+    [
+        ('MCAP', 'FILE'), ('MCAP', 'MESSAGE'), ('MCAP', 'STORAGE'),
+        ('SQLITE3', 'FILE'), ('SQLITE3', 'MESSAGE'),
+    ],
+)  # fmt: skip
 def test_zstd(tmp_path, mode, plugin):
-    if mode == 'STORAGE' and plugin == 'SQLITE3':
-        pytest.skip('sqlite3 has no compression of its own')
     source = write_image_bag(tmp_path / 'drive')
     writer = rosbag2.Writer(
         tmp_path / 'packed', version=8, storage_plugin=rosbag2.StoragePlugin[plugin]
