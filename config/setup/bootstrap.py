@@ -105,11 +105,11 @@ def install_packages(distro):
     for folder in SITE_PACKAGES.glob('*.dist-info'):
         if not (folder / 'RECORD').is_file():  # which pip writes last: the package is not complete
             shutil.rmtree(str(folder))
+    pip_install('-r', str(SETUP / 'requirements.lock'))
     if distro:
-        pip_install('-r', str(SETUP / 'requirements.lock'))
         pip_install('-r', str(SETUP / 'ros-distro.txt'))
-    else:
-        pip_install('-r', str(SETUP / 'requirements.lock'), '-r', str(SETUP / 'ros-wheels.lock'))
+    else:  # empy has no wheel: build it with the setuptools just installed, not with the newest
+        pip_install('--no-build-isolation', '-r', str(SETUP / 'ros-wheels.lock'))
 
 
 def build_messages(distro):
@@ -124,13 +124,8 @@ def build_messages(distro):
         raise SetupError('there is no colcon: sudo apt install python3-colcon-common-extensions')
     work = VENV / 'colcon'
     command = [colcon, '--log-base', f'{work}/log', 'build', '--build-base', f'{work}/build']
-    command += [
-        '--merge-install',
-        '--install-base',
-        str(VENV),
-        '--base-paths',
-        f'{REPO}/unidrive_msgs',
-    ]
+    command += ['--merge-install', '--install-base', str(VENV)]
+    command += ['--base-paths', f'{REPO}/unidrive_msgs']
     command += ['--cmake-args', '-DBUILD_TESTING=OFF', f'-DPython3_EXECUTABLE={PYTHON}']
     run_quietly('messages', command, env)
     check = 'import rclpy; from unidrive_msgs.msg import PerceptionResult'
