@@ -39,7 +39,9 @@ def augment(
     """A random view of ``sample`` at ``input_size`` (height, width)."""
     matrix = _random_affine(sample.image.shape[:2], input_size, options, rng)
     size = (input_size[1], input_size[0])
-    image = cv2.warpAffine(sample.image, matrix, size, flags=cv2.INTER_LINEAR, borderValue=(DEFAULT_FILL,) * 3)
+    image = cv2.warpAffine(
+        sample.image, matrix, size, flags=cv2.INTER_LINEAR, borderValue=(DEFAULT_FILL,) * 3
+    )
 
     def warp(mask: np.ndarray | None) -> np.ndarray | None:
         if mask is None:
@@ -47,7 +49,9 @@ def augment(
         return cv2.warpAffine(mask, matrix, size, flags=cv2.INTER_NEAREST, borderValue=UNKNOWN)
 
     boxes = sample.boxes and warp_boxes(sample.boxes, matrix, input_size)
-    return Sample(_recolor(image, options, rng), boxes, warp(sample.semantic), warp(sample.drivable))
+    return Sample(
+        _recolor(image, options, rng), boxes, warp(sample.semantic), warp(sample.drivable)
+    )
 
 
 def _random_affine(

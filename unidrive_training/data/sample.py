@@ -41,7 +41,9 @@ def load_sample(record: Record, longest_side: int | None = None) -> Sample:
 def shrink(sample: Sample, size: tuple[int, int]) -> Sample:
     """The sample resized to ``size`` (height, width)."""
     height, width = size
-    factor = np.array([width / sample.image.shape[1], height / sample.image.shape[0]] * 2, np.float32)
+    factor = np.array(
+        [width / sample.image.shape[1], height / sample.image.shape[0]] * 2, np.float32
+    )
 
     def nearest(mask: np.ndarray | None) -> np.ndarray | None:
         if mask is None:

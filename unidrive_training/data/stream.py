@@ -1,6 +1,6 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The endless stream of training batches; batch i is a pure function of (seed, i), so training resumes exactly."""
+"""The endless stream of training batches; batch i is a function of (seed, i, process), so training resumes exactly."""
 
 from __future__ import annotations
 
@@ -35,24 +35,24 @@ class TrainingStream(Dataset):
         input_size: tuple[int, int],
         augmentation: Augmentation,
         seed: int,
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
         self.records = [read_split(source.root, 'train') for source in sources]
         for source, records in zip(sources, self.records, strict=True):
             if not any(record.tasks() for record in records):
                 raise UserError(f'{source.root}: no training image has a label')
-        self._quotas = quotas([source.weight for source in sources], batch_size)
+        counts = quotas([source.weight for source in sources], batch_size)
+        # Of N processes, process r makes every N-th sample of the batch, beginning with the r-th.
+        self._sources = np.repeat(np.arange(len(counts)), counts)[rank::ranks]
+        self._rank = rank
         self._input_size = input_size
         self._augmentation, self._seed = augmentation, seed
         self._cache: dict[tuple[int, int], Sample] = {}
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, Targets]:
-        rng = np.random.default_rng((self._seed, index))
-        samples = [
-            self._draw(source, rng)
-            for source, count in enumerate(self._quotas)
-            for _ in range(count)
-        ]
-        return collate(samples)
+        rng = np.random.default_rng((self._seed, index, self._rank))
+        return collate([self._draw(source, rng) for source in self._sources])
 
     def loader(self, start: int, stop: int, workers: int) -> DataLoader:
         """Batches start..stop-1 in order, made by worker processes."""
@@ -71,7 +71,9 @@ class TrainingStream(Dataset):
         height, width = load_sample(record).image.shape[:2]
         fit = min(self._input_size[0] / height, self._input_size[1] / width)
         boxes = record.boxes.boxes * fit / np.tile(self._input_size[::-1], 2)
-        return np.concatenate(((boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]), axis=1)
+        return np.concatenate(
+            ((boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]), axis=1
+        )
 
     def _draw(self, source: int, rng: np.random.Generator) -> Sample:
         sample = self._load(source, int(rng.integers(len(self.records[source]))))

@@ -52,4 +52,6 @@ def load_average(model: MultiTaskModel, path: Path) -> None:
     try:
         model.load_state_dict(read_checkpoint(path)['average'])
     except RuntimeError as error:
-        raise UserError(f'{path}: not a checkpoint of this model ({error})'.replace('\n', ' ')) from error
+        raise UserError(
+            f'{path}: not a checkpoint of this model ({error})'.replace('\n', ' ')
+        ) from error

@@ -15,7 +15,9 @@ from unidrive_training.config import load_config
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument('config', type=Path, help='training config, e.g. config/training/nano.yaml')
+    parser.add_argument(
+        'config', type=Path, help='training config, e.g. config/training/nano.yaml'
+    )
     parser.add_argument('out', type=Path, help='run folder: checkpoint, config, TensorBoard log')
     parser.add_argument(
         '--data',
@@ -30,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='change one setting, e.g. phases.0.iterations=100',
     )
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    parser.add_argument('--init', type=Path, metavar='RUN', help='start from this run\'s weights')
+    parser.add_argument('--init', type=Path, metavar='RUN', help="start from this run's weights")
     parser.add_argument('--resume', action='store_true', help='go on from the checkpoint in OUT')
 
 
@@ -54,6 +56,8 @@ def _source(text: str):  # noqa: ANN202
 
     folder, _, weight = text.rpartition(':')
     try:
-        return Source(root=Path(folder), weight=float(weight)) if folder else Source(root=Path(text))
+        return (
+            Source(root=Path(folder), weight=float(weight)) if folder else Source(root=Path(text))
+        )
     except ValueError:
         return Source(root=Path(text))

@@ -16,6 +16,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from unidrive_perception.errors import UserError
+from unidrive_training import distributed
 from unidrive_training.config import Phase, TrainingConfig
 from unidrive_training.data.stream import TrainingStream
 from unidrive_training.engine.checkpoint import (
@@ -39,14 +40,15 @@ class Trainer:
         resume: bool = False,
         init: Path | None = None,
     ) -> None:
-        self.config, self.folder, self.device = config, folder, torch.device(device)
+        self.config, self.folder = config, folder
+        self.device = torch.device(distributed.start(device))
         torch.manual_seed(config.seed)
         self.model = MultiTaskModel(config.model).to(self.device)
         if init and not resume:
             load_average(self.model, init)
         self.model = self.model.to(memory_format=torch.channels_last)
         self.average = AveragedModel(
-            self.model, avg_fn=_moving_average(config.ema_decay), use_buffers=True
+            self.model, multi_avg_fn=_moving_average(config.ema_decay), use_buffers=True
         )
         self.optimizer = torch.optim.AdamW(
             _parameter_groups(self.model, config.weight_decay), lr=0.0, fused=True
@@ -62,19 +64,28 @@ class Trainer:
     def run(self) -> None:
         """Train every phase to its end."""
         started = time.monotonic() - self.seconds
-        writer = SummaryWriter(self.folder / 'tensorboard', purge_step=self.iteration)
         total = sum(phase.iterations for phase in self.config.phases)
-        with tqdm(total=total, initial=self.iteration, desc=self.config.name) as bar:
+        leads = distributed.rank() == 0
+        writer = (
+            SummaryWriter(self.folder / 'tensorboard', purge_step=self.iteration)
+            if leads
+            else None
+        )
+        with tqdm(
+            total=total, initial=self.iteration, desc=self.config.name, disable=not leads
+        ) as bar:
             for phase, learning_rate, images, targets in self._batches():
                 terms = self._step(images, targets, learning_rate)
                 self.iteration += 1
                 self.seconds = time.monotonic() - started
                 bar.update()
-                if self.iteration % self.config.log_every == 0 or self.iteration == total:
+                last = self.iteration == total
+                if leads and (last or self.iteration % self.config.log_every == 0):
                     self._log(writer, bar, terms, learning_rate, phase)
-                if self.iteration % self.config.checkpoint_every == 0 or self.iteration == total:
+                if leads and (last or self.iteration % self.config.checkpoint_every == 0):
                     save_checkpoint(self.folder, self._state())
-        writer.close()
+        if leads:
+            writer.close()
 
     def _batches(self) -> Iterator[tuple[Phase, float, Tensor, Targets]]:
         """Batches from the current iteration on, with the phase and learning rate of each."""
@@ -92,7 +103,13 @@ class Trainer:
     def _stream(self, phase: Phase) -> TrainingStream:
         config = self.config
         stream = TrainingStream(
-            config.data, phase.batch_size, phase.input_size, config.augmentation, config.seed
+            config.data,
+            phase.batch_size,
+            phase.input_size,
+            config.augmentation,
+            config.seed,
+            distributed.rank(),
+            distributed.world_size(),
         )
         detection = self.model.heads['detection'] if 'detection' in self.model.heads else None
         if self.iteration == 0 and detection and detection.config.proposal_init == 'dataset':
@@ -116,6 +133,7 @@ class Trainer:
             raise UserError(f'loss is not finite at iteration {self.iteration}: {values}')
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        distributed.average_gradients(self.model)
         nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
         self.optimizer.step()
         self.average.update_parameters(self.model)
@@ -169,9 +187,12 @@ def _learning_rate(phase: Phase, step: int) -> float:
 def _moving_average(decay: float):  # noqa: ANN202
     """Exponential average that follows the model closely at first, when there is little to average."""
 
-    def update(average: Tensor, current: Tensor, count: Tensor) -> Tensor:
+    def update(averages: list[Tensor], currents: list[Tensor], count: Tensor) -> None:
         keep = min(decay, (1 + int(count)) / (10 + int(count)))
-        return average * keep + current * (1 - keep)
+        if averages[0].is_floating_point():
+            torch._foreach_lerp_(averages, currents, 1 - keep)
+        else:  # counters
+            torch._foreach_copy_(averages, currents)
 
     return update
 

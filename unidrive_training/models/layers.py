@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -30,11 +32,21 @@ class Attention(nn.Module):
             self._split(F.linear(x, w, b))
             for x, w, b in zip((query, key, value), weights, biases, strict=True)
         )
-        mixed = F.scaled_dot_product_attention(q, k, v)  # (B, heads, Q, C / heads)
+        # Written out: for tens of tokens PyTorch's fused CPU kernel is several times slower.
+        scores = q @ k.transpose(2, 3) / math.sqrt(q.shape[-1])  # (B, heads, Q, K)
+        mixed = scores.softmax(-1) @ v  # (B, heads, Q, C / heads)
         return self.out_proj(mixed.transpose(1, 2).flatten(2))
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+
+class GroupNorm(nn.GroupNorm):
+    """GroupNorm on channels-first memory: on a CPU seven times faster than on channels-last."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) → the same shape."""
+        return super().forward(x.contiguous())
 
 
 class MLP(nn.Module):
@@ -43,7 +55,9 @@ class MLP(nn.Module):
     def __init__(self, in_channels: int, hidden: int, out_channels: int, layers: int) -> None:
         super().__init__()
         sizes = [in_channels] + [hidden] * (layers - 1) + [out_channels]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.layers = nn.ModuleList(
+            nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, in_channels) → (…, out_channels)."""

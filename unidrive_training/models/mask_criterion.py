@@ -16,6 +16,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from unidrive_perception.labels import UNKNOWN
+from unidrive_training.distributed import mean_over_ranks
 from unidrive_training.typed import Typed
 
 _ALPHA, _GAMMA = 0.25, 2.0
@@ -67,12 +68,14 @@ def mask_set_losses(
     coarse = [class_masks(label, tuple(layers[0][1].shape[-2:])) for label in labels]
     fine = [class_masks(label, loss_size) for label in labels]
     fine = [_same_classes(f, c) for f, c in zip(fine, coarse, strict=True)]
-    count = max(1, sum(len(c.class_ids) for c in coarse))
+    count = sum(len(c.class_ids) for c in coarse)
+    count = max(1.0, mean_over_ranks(count, labels[0].device))
     total = {'label': 0.0, 'mask': 0.0, 'dice': 0.0}
     for class_logits, mask_logits in layers:
         class_logits, mask_logits = class_logits.float(), mask_logits.float()
         matches = [
-            match(class_logits[i], mask_logits[i], target, weights) for i, target in enumerate(coarse)
+            match(class_logits[i], mask_logits[i], target, weights)
+            for i, target in enumerate(coarse)
         ]
         total['label'] += weights.label * _label_loss(class_logits, coarse, matches, weights)
         focal, dice = _mask_losses(mask_logits, fine, matches, loss_size)

@@ -7,6 +7,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unidrive_training.models.layers import GroupNorm
+
 
 class PixelDecoder(nn.Module):
     """P2..P5 → (B, mask_channels, H/4, W/4). The coarsest level has no lateral convolution."""
@@ -17,7 +19,7 @@ class PixelDecoder(nn.Module):
         super().__init__()
         self.lateral = nn.ModuleList(
             nn.Sequential(
-                nn.Conv2d(in_channels, channels, 1, bias=False), nn.GroupNorm(groups, channels)
+                nn.Conv2d(in_channels, channels, 1, bias=False), GroupNorm(groups, channels)
             )
             for _ in range(levels - 1)
         )
@@ -30,7 +32,7 @@ class PixelDecoder(nn.Module):
                     padding=1,
                     bias=False,
                 ),
-                nn.GroupNorm(groups, channels),
+                GroupNorm(groups, channels),
                 nn.ReLU(inplace=True),
             )
             for level in range(levels)

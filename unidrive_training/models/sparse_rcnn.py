@@ -69,7 +69,9 @@ class SparseRCNNHead(nn.Module):
         """Start the proposals at the k-means centres of (N, 4) cxcywh boxes in fractions of the input."""
         if len(boxes) < self.config.proposals:
             return
-        centres, _ = kmeans2(boxes.astype(np.float64), self.config.proposals, minit='++', seed=seed)
+        centres, _ = kmeans2(
+            boxes.astype(np.float64), self.config.proposals, minit='++', seed=seed
+        )
         self.proposal_boxes.weight.copy_(torch.from_numpy(centres))
 
     def forward(
@@ -95,7 +97,9 @@ class SparseRCNNHead(nn.Module):
         """Weighted ``label``, ``l1`` and ``giou`` losses over all stages."""
         stages = self(pyramid, input_size)
         with torch.autocast(pyramid[0].device.type, enabled=False):
-            return box_set_losses(stages, labels, self._scale(input_size), self.config.loss_weights)
+            return box_set_losses(
+                stages, labels, self._scale(input_size), self.config.loss_weights
+            )
 
     def predict(
         self, pyramid: list[Tensor], input_size: tuple[int, int]

@@ -34,9 +34,7 @@ class Targets:
     def to(self, device: torch.device) -> Targets:
         """The same targets on another device."""
         detection = {
-            row: BoxTarget(
-                t.boxes.to(device), t.class_ids.to(device), t.annotated.to(device)
-            )
+            row: BoxTarget(t.boxes.to(device), t.class_ids.to(device), t.annotated.to(device))
             for row, t in self.detection.items()
         }
         semantic = {row: label.to(device) for row, label in self.semantic.items()}

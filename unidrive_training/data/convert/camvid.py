@@ -32,7 +32,9 @@ def convert(source: Path, out: Path, split: str) -> int:
     """Write the images of ``source/{images,labels}/split``; returns how many."""
     labels = sorted((source / 'labels' / split).glob('*.png'))
     if not labels:
-        raise UserError(f'{source}/labels/{split} holds no PNG; give the folder with images/ and labels/')
+        raise UserError(
+            f'{source}/labels/{split} holds no PNG; give the folder with images/ and labels/'
+        )
     with Bdd100kWriter(out, split, annotated=list(_BOX_CLASSES.values())) as writer:
         for path in labels:
             mask = read_mask(path)

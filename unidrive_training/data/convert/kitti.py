@@ -32,7 +32,9 @@ def convert(source: Path, out: Path, split: str) -> int:
     """Write the frames of ``source/{image_2,label_2}`` that belong to ``split``; returns how many."""
     labels = sorted((source / 'label_2').glob('*.txt'))
     if not labels:
-        raise UserError(f'{source}/label_2 holds no label files; give the folder with image_2/ and label_2/')
+        raise UserError(
+            f'{source}/label_2 holds no label files; give the folder with image_2/ and label_2/'
+        )
     chosen = [p for i, p in enumerate(labels) if (i % 5 == 4) == (split == 'val')]
     with Bdd100kWriter(out, split, annotated=sorted(set(_CATEGORIES.values()))) as writer:
         for path in chosen:

@@ -1,0 +1,54 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Several training processes as one: what ``torchrun`` starts. Without it, everything here is the identity."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+def start(device: str) -> str:
+    """Join the group that torchrun describes in the environment; returns this process's device."""
+    if int(os.environ.get('WORLD_SIZE', '1')) == 1:
+        return device
+    dist.init_process_group('nccl' if device.startswith('cuda') else 'gloo')
+    return f'cuda:{os.environ["LOCAL_RANK"]}' if device == 'cuda' else device
+
+
+def rank() -> int:
+    """Number of this process, 0 for the one that logs and saves."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def mean_over_ranks(value: float, device: torch.device) -> float:
+    """Mean of a number over the processes (the official losses divide by the mean number of truths)."""
+    if world_size() == 1:
+        return value
+    total = torch.tensor(value, dtype=torch.float64, device=device)
+    dist.all_reduce(total)
+    return total.item() / world_size()
+
+
+def average_gradients(model: nn.Module) -> None:
+    """Give every process the mean gradient; a parameter without one counts as zero there."""
+    if world_size() == 1:
+        return
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    flat: Tensor = torch.cat(
+        [(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters]
+    )
+    dist.all_reduce(flat)
+    flat /= world_size()
+    for parameter, part in zip(
+        parameters, flat.split([p.numel() for p in parameters]), strict=True
+    ):
+        parameter.grad = part.view_as(parameter)
