@@ -217,10 +217,10 @@ def test_store_without_our_messages():
 
 NOT_BUILT = """
 import os, sys
+from unidrive_perception.messages import RosFactory
 built = [p for p in sys.path if os.path.isfile(os.path.join(p, 'unidrive_msgs', '__init__.py'))]
 sys.path = [p for p in sys.path if p not in built]
 import unidrive_msgs.msg
-from unidrive_perception.messages import RosFactory
 RosFactory()
 """
 
