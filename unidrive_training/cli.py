@@ -17,7 +17,7 @@ _COMMANDS = {
     'evaluate': ('unidrive_training.evaluation.cli', 'score a checkpoint or bundle on a dataset'),
     'export': ('unidrive_training.export', 'write the model bundle that the node runs'),
     'process-bag': ('unidrive_perception.process_bag', 'run a bundle over a bag, video or folder'),
-    'demo': ('unidrive_training.demo', 'node and player in a live ROS 2 graph, scored and drawn'),
+    'demo': ('unidrive_training.demo.cli', 'node and player in a live ROS 2 graph, scored and drawn'),
 }
 
 

@@ -1,0 +1,127 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Node, player and recorder as processes of one ROS graph."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from unidrive_perception.errors import UserError
+from unidrive_perception.image_topics import SUFFIX
+from unidrive_perception.sources import FrameSource
+from unidrive_perception.transport import dds_environment
+
+RECORDED = ('result', 'detections', 'semantic_mask', 'drivable_mask', 'labels', 'timing')
+_START_S = 60.0
+_LAST_RESULTS_S = 2.0
+_CLOCK_HZ = 200.0  # the age of a result is measured on /clock, so this is its resolution: 5 ms
+
+
+@dataclass
+class Replay:
+    """One recording, played once to the node with the bundle in ``model``."""
+
+    recording: Path
+    source: FrameSource
+    model: Path
+    rate: float
+    fps: float | None
+
+    def record(self, results: Path, logs: Path) -> Path:
+        """Play everything and record what the node publishes; returns the bag.
+
+        Raises UserError with the end of a process's log when that process fails.
+        """
+        logs.mkdir(parents=True, exist_ok=True)
+        environment = os.environ | dds_environment()
+        background: list[_Process] = []
+        try:
+            for name, options in (('recorder', self._recorder(results)), ('node', self._node())):
+                background.append(_Process(name, options, logs, environment))
+            player = _Process('player', self._player(), logs, environment)
+            background.insert(0, player)
+            self._wait(player, background)
+            time.sleep(_LAST_RESULTS_S)
+        finally:
+            for process in background:
+                process.stop()
+        if not results.exists():
+            raise UserError(f'nothing was recorded; the logs are in {logs}')
+        return results
+
+    def _wait(self, player: _Process, all_of_them: list[_Process]) -> None:
+        while player.running():
+            for process in all_of_them:
+                if process is not player and not process.running():
+                    process.fail()
+            time.sleep(0.05)
+        if player.exit_code:
+            player.fail()
+
+    def _recorder(self, results: Path) -> list[str]:
+        topics = [f'/perception/{name}' for name in RECORDED]
+        return ['bag_recorder_node', str(results), '--topics', *topics, *_simulated_time()]
+
+    def _node(self) -> list[str]:
+        topic = self.source.topic
+        transport = 'compressed' if topic.endswith(SUFFIX) else 'raw'
+        remap = f'image:={topic.removesuffix(SUFFIX)}'
+        parameters = [f'model_path:={self.model}', f'image_transport:={transport}']
+        options = [word for parameter in parameters for word in ('-p', parameter)]
+        return ['perception_node', *_simulated_time(), '-r', remap, *options]
+
+    def _player(self) -> list[str]:
+        options = ['--clock', str(_CLOCK_HZ), '--rate', str(self.rate)]
+        options += ['--wait-for-subscribers', str(_START_S)]
+        if self.fps:
+            options += ['--fps', str(self.fps)]
+        return ['bag_player_node', str(self.recording), *options]
+
+
+def _simulated_time() -> list[str]:
+    return ['--ros-args', '-p', 'use_sim_time:=true']
+
+
+class _Process:
+    """One executable of unidrive_perception with its log."""
+
+    def __init__(
+        self, name: str, command: list[str], logs: Path, environment: dict[str, str]
+    ) -> None:
+        self.name, self._log = name, logs / f'{name}.log'
+        module, *options = command
+        with self._log.open('w') as log:
+            self._process = subprocess.Popen(
+                [sys.executable, '-m', f'unidrive_perception.{module}', *options],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+            )
+
+    @property
+    def exit_code(self) -> int | None:
+        return self._process.poll()
+
+    def running(self) -> bool:
+        return self.exit_code is None
+
+    def stop(self) -> None:
+        """End it as Ctrl-C would, harder when it does not obey."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+            if self.running():
+                self._process.send_signal(number)
+                try:
+                    self._process.wait(timeout=10)
+                except subprocess.TimeoutExpired:
+                    continue
+
+    def fail(self) -> None:
+        lines = [line for line in self._log.read_text().splitlines() if line.strip()]
+        end = lines[-1] if lines else 'no output'
+        raise UserError(f'the {self.name} ended with code {self.exit_code}: {end} ({self._log})')
