@@ -17,7 +17,6 @@ from rosbags.convert.converter import is_same_wireformat, migrate_bytes
 from rosbags.interfaces import Connection, MessageDefinitionFormat, Nodetype
 from rosbags.typesys import (
     Stores,
-    TypesysError,
     get_types_from_idl,
     get_types_from_msg,
     get_typestore,
@@ -102,9 +101,10 @@ class BagTypes:
             else:
                 return None
             store.register({n: fields for n, fields in types.items() if n not in store.fielddefs})
-        except TypesysError:  # a definition nobody can read: the type may be one that we know
+            store.get_msgdef(msgtype)
+        except Exception:  # wrong or incomplete: the type may still be one that we know
             return None
-        return store if msgtype in store.fielddefs else None
+        return store
 
     def _converter(self, msgtype: str) -> Callable[[bytes], memoryview] | None:
         if msgtype not in self._converters:

@@ -182,6 +182,22 @@ def test_definition_in_the_bag_wins_over_ours(tmp_path):
     assert (got.name, got.id, got.weight) == ('car', 2, 0.5)
 
 
+def test_definition_that_lacks_a_part_is_made_up_for_by_ours(tmp_path):
+    """Some writers leave the nested types out of a definition."""
+    definition = 'std_msgs/Header header\nRegionOfInterest roi\nuint32 height\n'
+    path = tmp_path / 'bag'
+    plugin = rosbag2.StoragePlugin.MCAP
+    store = default_typestore()
+    name = 'sensor_msgs/msg/RegionOfInterest'
+    with rosbag2.Writer(path, version=8, storage_plugin=plugin) as writer:
+        rihs01 = 'RIHS01_' + '0' * 64
+        connection = writer.add_connection('/roi', name, msgdef=definition, rihs01=rihs01)
+        data = store.serialize_cdr(store.types[name](1, 2, 3, 4, True), name)
+        writer.write(connection, 1, data)
+    _, (got,), _ = read(path)
+    assert (got.x_offset, got.do_rectify) == (1, True)
+
+
 def test_one_damaged_message_is_an_error_of_that_message(tmp_path):
     with BagWriter(tmp_path / 'bag') as writer:
         writer.write_raw(TOPIC, 'sensor_msgs/msg/Image', b'\0\1\0\0garbage', 1)
