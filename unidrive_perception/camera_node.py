@@ -22,6 +22,7 @@ from unidrive_perception.image_codec import compressed_to_rgb, image_to_rgb
 from unidrive_perception.image_topics import (
     COMPRESSED,
     IMAGE,
+    are_known,
     image_topic,
     incompatible_qos,
     no_image,
@@ -32,7 +33,7 @@ try:
 except ImportError:  # its name before ROS 2 Jazzy
     from rclpy.qos_event import SubscriptionEventCallbacks
 
-REPEAT_WARNING_S = 30.0
+REPEAT_WARNING_S = 10.0
 
 
 class Camera:
@@ -91,7 +92,7 @@ class Camera:
 
     def watch(self, now: float, limit: float) -> None:
         """Warn of publishers that we cannot hear, and of ``limit`` seconds without an image."""
-        if self._incompatible:
+        if self._incompatible and are_known(self._publishers()):
             self._incompatible = False
             self._warn(incompatible_qos(self.topic, self._reliability, self._publishers()))
         silence = self.health.silence(now)
@@ -116,7 +117,7 @@ class Camera:
         self._received(self, message)
 
     def _on_incompatible_qos(self, event: Any) -> None:
-        self._incompatible = True  # the graph names the publisher a moment later: see watch
+        self._incompatible = True  # watch tells of it, once the graph has the publisher's name
 
     def _publishers(self) -> list[Any]:
         return self._node.get_publishers_info_by_topic(self.topic)

@@ -26,6 +26,14 @@ def image_topic(name: str, transport: str) -> tuple[str, str]:
     return (name + SUFFIX, transport) if transport == 'compressed' else (name, transport)
 
 
+def are_known(publishers: Sequence[Any]) -> bool:
+    """Whether there are publishers and the graph has the node names of all of them.
+
+    Discovery brings a publisher first and its node later; ROS calls it _NODE_NAME_UNKNOWN_ then.
+    """
+    return bool(publishers) and not any('UNKNOWN' in p.node_name for p in publishers)
+
+
 def describe_publishers(publishers: Iterable[Any]) -> str:
     """``/camera (reliable), /other (best_effort)``, or ``none``."""
     names = [f'{_name(p)} ({_reliability(p)})' for p in publishers]

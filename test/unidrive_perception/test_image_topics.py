@@ -10,6 +10,7 @@ import pytest
 from unidrive_perception.image_topics import (
     COMPRESSED,
     IMAGE,
+    are_known,
     image_topic,
     incompatible_qos,
     no_image,
@@ -74,6 +75,12 @@ def test_the_reliability_is_wrong():
     sentence = incompatible_qos('/i', 'reliable', [camera])
     assert '/front/cam (best_effort), while this node asks for reliable' in sentence
     assert 'set the parameter image_reliability to best_effort' in sentence
+
+
+def test_publishers_are_known_once_their_nodes_are():
+    assert are_known([publisher()])
+    assert not are_known([])
+    assert not are_known([publisher(), publisher('_NODE_NAME_UNKNOWN_')])
 
 
 def test_a_silent_publisher():
