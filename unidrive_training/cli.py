@@ -12,19 +12,27 @@ from unidrive_perception.errors import UserError
 
 _COMMANDS = {
     'scenes': ('unidrive_training.scenes.cli', 'generate street scenes: dataset and/or bag'),
-    'convert': ('unidrive_training.data.convert.cli', 'convert a public dataset to BDD100K layout'),
+    'convert': (
+        'unidrive_training.data.convert.cli',
+        'convert a public dataset to BDD100K layout',
+    ),
     'train': ('unidrive_training.engine.cli', 'train a model from a config'),
     'evaluate': ('unidrive_training.evaluation.cli', 'score a checkpoint or bundle on a dataset'),
     'export': ('unidrive_training.export', 'write the model bundle that the node runs'),
     'process-bag': ('unidrive_perception.process_bag', 'run a bundle over a bag, video or folder'),
-    'demo': ('unidrive_training.demo.cli', 'node and player in a live ROS 2 graph, scored and drawn'),
+    'demo': (
+        'unidrive_training.demo.cli',
+        'node and player in a live ROS 2 graph, scored and drawn',
+    ),
 }
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit status (2 for an error the user can mend)."""
     argv = sys.argv[1:] if argv is None else argv
-    parser = argparse.ArgumentParser(prog='unidrive', description='Driving perception, offline side.')
+    parser = argparse.ArgumentParser(
+        prog='unidrive', description='Driving perception, offline side.'
+    )
     subparsers = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
     for name, (module_name, summary) in _COMMANDS.items():
         subparser = subparsers.add_parser(name, help=summary, description=summary)

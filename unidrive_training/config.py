@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from unidrive_perception.errors import UserError
 from unidrive_training.data.augment import Augmentation
 from unidrive_training.data.stream import Source
 from unidrive_training.models.multitask import ModelConfig
@@ -16,7 +17,9 @@ from unidrive_training.typed import Typed, parse, read_yaml
 
 
 class Phase(Typed):
-    """A stretch of training at one input size (height, width); its learning rate warms up, then decays."""
+    """A stretch of training at one input size (height, width); its learning rate warms up, then
+    decays.
+    """
 
     input_size: tuple[int, int]
     iterations: int
@@ -25,16 +28,24 @@ class Phase(Typed):
     warmup: int = 200
 
 
+class TaskWeights(Typed):
+    """Weights of the tasks in the total loss (the paper's)."""
+
+    detection: float = 1.0
+    semantic: float = 0.7
+    drivable: float = 0.7
+
+
 class TrainingConfig(Typed):
     """Everything that determines a training run, beside the data itself."""
 
     name: str
     seed: int = 0
     model: ModelConfig
-    data: list[Source] = []
+    data: tuple[Source, ...] = ()
     augmentation: Augmentation = Augmentation()
     phases: list[Phase]
-    loss_weights: dict[str, float] = {'detection': 1.0, 'semantic': 0.7, 'drivable': 0.7}
+    loss_weights: TaskWeights = TaskWeights()
     weight_decay: float = 1e-4
     clip_norm: float = 1.0
     ema_decay: float = 0.999
@@ -57,8 +68,13 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> Trainin
     """
     values = read_yaml(path)
     for override in overrides or []:
-        key, _, text = override.partition('=')
-        _assign(values, key.split('.'), yaml.safe_load(text))
+        key, separator, text = override.partition('=')
+        if not separator:
+            raise UserError(f'--set {override}: give KEY=VALUE')
+        try:
+            _assign(values, key.split('.'), yaml.safe_load(text))
+        except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
+            raise UserError(f'--set {override}: {key} is no setting of {path}') from error
     return parse(TrainingConfig, values, where=str(path))
 
 

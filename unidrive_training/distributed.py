@@ -1,6 +1,8 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Several training processes as one: what ``torchrun`` starts. Without it, everything here is the identity."""
+"""Several training processes as one: what ``torchrun`` starts. Without it, everything here is the
+identity.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ def world_size() -> int:
 
 
 def mean_over_ranks(value: float, device: torch.device) -> float:
-    """Mean of a number over the processes (the official losses divide by the mean number of truths)."""
+    """Mean of a number over the processes (the official losses divide by the mean number of
+    truths).
+    """
     if world_size() == 1:
         return value
     total = torch.tensor(value, dtype=torch.float64, device=device)

@@ -39,7 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument('run', type=Path, help='run folder of `unidrive train`')
     parser.add_argument('out', type=Path, help='new bundle folder')
-    parser.add_argument('--scores', type=Path, help='JSON of `unidrive evaluate`, for the manifest')
+    parser.add_argument(
+        '--scores', type=Path, help='JSON of `unidrive evaluate`, for the manifest'
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -28,7 +28,8 @@ def parse(cls: type[T], values: dict[str, Any], where: str) -> T:
         return cls.model_validate(values)
     except ValidationError as error:
         problems = [
-            f'{".".join(map(str, e["loc"]))}: {e["msg"]} (got {e["input"]!r})' for e in error.errors()
+            f'{".".join(map(str, e["loc"]))}: {e["msg"]} (got {e["input"]!r})'
+            for e in error.errors()
         ]
         raise UserError(f'{where}: ' + '; '.join(problems)) from error
 

@@ -90,7 +90,7 @@ def test_a_broken_label_file_is_named(tmp_path, content, message):
     path = tmp_path / 'labels' / 'det_20' / 'det_train.json'
     path.parent.mkdir(parents=True)
     path.write_text(content)
-    with pytest.raises(UserError, match='det_train.json') as error:
+    with pytest.raises(UserError, match=r'det_train\.json') as error:
         read_split(tmp_path, 'train')
     assert message in str(error.value)
 
@@ -99,7 +99,7 @@ def test_errors_name_the_file_and_the_remedy(tmp_path):
     with pytest.raises(UserError, match='unidrive scenes'):
         read_split(tmp_path, 'train')
     (tmp_path / 'x.png').write_bytes(b'no image')
-    with pytest.raises(UserError, match='x.png'):
+    with pytest.raises(UserError, match=r'x\.png'):
         read_image(tmp_path / 'x.png')
     with Bdd100kWriter(tmp_path, 'val') as writer:
         writer.add('a', IMAGE, boxes=BOXES, class_ids=np.array([2, 1]))

@@ -60,7 +60,9 @@ def _random_affine(
     options: Augmentation,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """(2, 3) matrix image → input pixels: letterbox scale × random scale, random shift, random flip."""
+    """(2, 3) matrix image → input pixels: letterbox scale × random scale, random shift, random
+    flip.
+    """
     height, width = image_size
     fit = min(input_size[0] / height, input_size[1] / width)
     factor = fit * np.exp(rng.uniform(*np.log(options.scale)))

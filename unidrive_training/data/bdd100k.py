@@ -9,9 +9,10 @@
     ROOT/labels/sem_seg/masks/{train,val}/NAME.png   uint8 train ids 0..18, 255 ignored
     ROOT/labels/drivable/masks/{train,val}/NAME.png  uint8 0 direct, 1 alternative, 2 background
 
-An image may lack the label of any task: no frame of its name in the JSON, no mask file. A detection JSON
-of the newer form ``{frames, config}`` whose ``config.categories`` names fewer than the ten categories says
-that only those are annotated; the others are then *unknown* there, not absent.
+An image may lack the label of any task: no frame of its name in the JSON, no mask file. A
+detection JSON of the newer form ``{frames, config}`` whose ``config.categories`` names fewer than
+the ten categories says that only those are annotated; the others are then *unknown* there, not
+absent.
 """
 
 from __future__ import annotations
@@ -43,8 +44,9 @@ _IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png')
 class BoxLabels:
     """The boxes of one image.
 
-    ``boxes`` (N, 4) float32 xyxy pixels, ``class_ids`` (N,) int64 detection ids, ``crowd`` (N,) bool (to be
-    neither learned nor counted against a detector), ``annotated`` (10,) bool: classes labelled in this image.
+    ``boxes`` (N, 4) float32 xyxy pixels, ``class_ids`` (N,) int64 detection ids, ``crowd`` (N,)
+    bool (to be neither learned nor counted against a detector), ``annotated`` (10,) bool: classes
+    labelled in this image.
     """
 
     boxes: np.ndarray
@@ -100,14 +102,14 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """(H, W) uint8 class ids; UserError when the file is missing, unreadable or not one-channel."""
+    """(H, W) uint8 class ids; UserError when the file is missing, unreadable or no mask."""
     mask = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if mask is None:
         raise UserError(f'{path}: cannot be read as a label mask; delete or replace the file')
     if mask.ndim != 2 or mask.dtype != np.uint8:
         raise UserError(
-            f'{path}: a label mask must be a one-channel 8-bit PNG, got {mask.dtype} {mask.shape}; '
-            'masks/ holds class ids, colormaps/ holds colours'
+            f'{path}: a label mask must be a one-channel 8-bit PNG, got {mask.dtype} '
+            f'{mask.shape}; masks/ holds class ids, colormaps/ holds colours'
         )
     return mask
 
@@ -200,8 +202,9 @@ class Bdd100kWriter:
     ) -> None:
         """Write one image with the labels that are not ``None``.
 
-        ``image`` (H, W, 3) uint8 RGB, or the path of a file to copy as it is (a JPEG is not encoded twice);
-        ``boxes`` (N, 4) xyxy pixels with ``class_ids`` (N,); ``semantic`` and ``drivable`` (H, W) uint8.
+        ``image`` (H, W, 3) uint8 RGB, or the path of a file to copy as it is (a JPEG is not
+        encoded twice); ``boxes`` (N, 4) xyxy pixels with ``class_ids`` (N,); ``semantic`` and
+        ``drivable`` (H, W) uint8.
         """
         images = self.root / 'images' / '100k'
         if isinstance(image, Path):

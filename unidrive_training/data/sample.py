@@ -15,7 +15,9 @@ from unidrive_training.data.bdd100k import BoxLabels, Record, read_image, read_m
 
 @dataclass
 class Sample:
-    """``image`` (H, W, 3) uint8 RGB; per task a label or ``None``; masks (H, W) uint8 with 255 ignored."""
+    """``image`` (H, W, 3) uint8 RGB; per task a label or ``None``; masks (H, W) uint8 with 255
+    ignored.
+    """
 
     image: np.ndarray
     boxes: BoxLabels | None
@@ -24,7 +26,7 @@ class Sample:
 
 
 def load_sample(record: Record, longest_side: int | None = None) -> Sample:
-    """Read a record's files; larger images are shrunk to ``longest_side`` pixels (area average)."""
+    """Read a record's files; larger images are shrunk to ``longest_side`` (area average)."""
     sample = Sample(
         read_image(record.image),
         record.boxes,

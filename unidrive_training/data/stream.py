@@ -1,9 +1,12 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The endless stream of training batches; batch i is a function of (seed, i, process), so training resumes exactly."""
+"""The endless stream of training batches; batch i is a function of (seed, i, process), so training
+resumes exactly.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +33,7 @@ class TrainingStream(Dataset):
 
     def __init__(
         self,
-        sources: list[Source],
+        sources: Sequence[Source],
         batch_size: int,
         input_size: tuple[int, int],
         augmentation: Augmentation,
@@ -91,9 +94,9 @@ class TrainingStream(Dataset):
 def quotas(weights: list[float], batch_size: int) -> list[int]:
     """How many samples of a batch each source gives (largest remainders, at least one each).
 
-    Fixed shares keep the number of images per task, so tensor shapes, the same from batch to batch; a
-    changing shape makes the CPU's convolution library compile its kernels anew (measured: ten times slower).
-    Raises UserError when there are more sources than samples.
+    Fixed shares keep the number of images per task, so tensor shapes, the same from batch to
+    batch; a changing shape makes the CPU's convolution library compile its kernels anew (measured:
+    ten times slower). Raises UserError when there are more sources than samples.
     """
     if len(weights) > batch_size:
         raise UserError(f'batch_size {batch_size} is smaller than the {len(weights)} data folders')
@@ -107,7 +110,9 @@ def quotas(weights: list[float], batch_size: int) -> list[int]:
 
 
 def collate(samples: list[Sample]) -> tuple[torch.Tensor, Targets]:
-    """Samples of one size → images (B, H, W, 3) uint8 and their targets. Crowd boxes are not learned."""
+    """Samples of one size → images (B, H, W, 3) uint8 and their targets. Crowd boxes are not
+    learned.
+    """
     images = torch.from_numpy(np.stack([sample.image for sample in samples]))
     targets = Targets({}, {}, {})
     for row, sample in enumerate(samples):

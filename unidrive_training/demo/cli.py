@@ -1,6 +1,8 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""``unidrive demo``: see the whole run-time side work, on generated scenes or on your own recording."""
+"""``unidrive demo``: see the whole run-time side work, on generated scenes or on your own
+recording.
+"""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def write_grid(path: Path, source: FrameSource, outcome: Outcome) -> Path:
     return path
 
 
-def _overlays(source: FrameSource, outcome: Outcome, stamps: set[int]):  # noqa: ANN202
+def _overlays(source: FrameSource, outcome: Outcome, stamps: set[int]):
     for frame in source:
         stamp = stamp_of(frame.header)
         if stamp in stamps:

@@ -1,6 +1,8 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints: written atomically, so a run killed at any moment goes on from the last complete one."""
+"""Checkpoints: written atomically, so a run killed at any moment goes on from the last complete
+one.
+"""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _source(text: str):  # noqa: ANN202
+def _source(text: str):
     from unidrive_training.data.stream import Source
 
     folder, _, weight = text.rpartition(':')

@@ -1,6 +1,8 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The training loop: phases of batches through one optimizer, with a moving average of the weights."""
+"""The training loop: phases of batches through one optimizer, with a moving average of the
+weights.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,7 @@ from unidrive_training.models.targets import Targets
 
 
 class Trainer:
-    """Trains one model into one run folder; ``run`` goes on where the folder's checkpoint stopped."""
+    """Trains one model into one run folder."""
 
     def __init__(
         self,
@@ -111,10 +113,14 @@ class Trainer:
             distributed.rank(),
             distributed.world_size(),
         )
-        detection = self.model.heads['detection'] if 'detection' in self.model.heads else None
-        if self.iteration == 0 and detection and detection.config.proposal_init == 'dataset':
-            detection.fit_proposals(stream.labelled_boxes(), config.seed)
+        if self.iteration == 0 and 'detection' in self.model.heads:
+            self._fit_proposals(stream)
         return stream
+
+    def _fit_proposals(self, stream: TrainingStream) -> None:
+        detection = self.model.heads['detection']
+        if detection.config.proposal_init == 'dataset':
+            detection.fit_proposals(stream.labelled_boxes(), self.config.seed)
 
     def _step(self, images: Tensor, targets: Targets, learning_rate: float) -> dict[str, Tensor]:
         """One optimizer step; the unweighted-by-task loss terms."""
@@ -126,7 +132,8 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bfloat16):
             terms = self.model.losses(images, targets)
         loss = sum(
-            self.config.loss_weights[name.split('/')[0]] * value for name, value in terms.items()
+            getattr(self.config.loss_weights, name.split('/')[0]) * value
+            for name, value in terms.items()
         )
         if not math.isfinite(loss.item()):
             values = {name: value.item() for name, value in terms.items()}
@@ -184,8 +191,10 @@ def _learning_rate(phase: Phase, step: int) -> float:
     return phase.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
-def _moving_average(decay: float):  # noqa: ANN202
-    """Exponential average that follows the model closely at first, when there is little to average."""
+def _moving_average(decay: float):
+    """Exponential average that follows the model closely at first, when there is little to
+    average.
+    """
 
     def update(averages: list[Tensor], currents: list[Tensor], count: Tensor) -> None:
         keep = min(decay, (1 + int(count)) / (10 + int(count)))

@@ -1,6 +1,6 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""``unidrive evaluate``: scores of a bundle or checkpoint, printed and optionally written as JSON."""
+"""``unidrive evaluate``: scores of a bundle or checkpoint, printed or written as JSON."""
 
 from __future__ import annotations
 
@@ -15,8 +15,12 @@ from unidrive_training.evaluation.evaluate import AnyPredictor, evaluate
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument('model', type=Path, help='bundle folder, or run folder of `unidrive train`')
-    parser.add_argument('data', type=Path, nargs='+', help='BDD100K-layout folders, scored one by one')
+    parser.add_argument(
+        'model', type=Path, help='bundle folder, or run folder of `unidrive train`'
+    )
+    parser.add_argument(
+        'data', type=Path, nargs='+', help='BDD100K-layout folders, scored one by one'
+    )
     parser.add_argument('--split', default='val')
     parser.add_argument('--json', type=Path, help='also write the scores here')
     parser.add_argument('--device', default='auto', help='auto, cpu or cuda')
@@ -44,6 +48,8 @@ def _load(path: Path, device: str) -> AnyPredictor:
 
 def _summary(scores: dict) -> str:
     flat = {k: v for k, v in scores.items() if not isinstance(v, dict)}
-    text = ', '.join(f'{k} {v:.3f}' if isinstance(v, float) else f'{k} {v}' for k, v in flat.items())
+    text = ', '.join(
+        f'{k} {v:.3f}' if isinstance(v, float) else f'{k} {v}' for k, v in flat.items()
+    )
     per_class = next(v for v in scores.values() if isinstance(v, dict))
     return text + ' (' + ', '.join(f'{k} {v:.2f}' for k, v in per_class.items()) + ')'

@@ -17,7 +17,7 @@ from unidrive_perception.labels import LabelTable
 
 @dataclass(frozen=True)
 class DetectionScores:
-    """AP (IoU .50:.95), AP50, AP75 over the classes with truth, and AP50 per class name; all 0..1."""
+    """AP (IoU .50:.95), AP50, AP75 over the classes with truth; AP50 per class name; 0..1."""
 
     ap: float
     ap50: float
@@ -28,8 +28,8 @@ class DetectionScores:
 class DetectionEvaluator:
     """Accumulates truth and detections of images.
 
-    Boxes are xyxy pixels, handed to COCO as ``[x1, y1, x2 - x1 + 1, y2 - y1 + 1]`` like the official toolkit.
-    Classes that are not annotated in an image are not counted there.
+    Boxes are xyxy pixels, handed to COCO as ``[x1, y1, x2 - x1 + 1, y2 - y1 + 1]`` like the
+    official toolkit. Classes that are not annotated in an image are not counted there.
     """
 
     def __init__(self, labels: LabelTable) -> None:
@@ -48,7 +48,9 @@ class DetectionEvaluator:
         crowd: np.ndarray | None = None,
         annotated: np.ndarray | None = None,
     ) -> None:
-        """One image: truth (T, 4), (T,), detections (N, 4), (N,), (N,), crowd (T,), annotated (K,) bool."""
+        """One image: truth (T, 4), (T,), detections (N, 4), (N,), (N,), crowd (T,), annotated (K,)
+        bool.
+        """
         image = self._images = self._images + 1
         crowd = np.zeros(len(truth_boxes), bool) if crowd is None else crowd
         for box, class_id, is_crowd in zip(truth_boxes, truth_ids, crowd, strict=True):
@@ -82,7 +84,9 @@ class DetectionEvaluator:
         return self._read(evaluation.eval['precision'])
 
     def _read(self, precision: np.ndarray) -> DetectionScores:
-        """precision: (IoU thresholds, recalls, classes, areas, max detections), −1 where undefined."""
+        """precision: (IoU thresholds, recalls, classes, areas, max detections), −1 where
+        undefined.
+        """
         table = precision[:, :, :, 0, -1]
 
         def mean(values: np.ndarray) -> float:

@@ -1,6 +1,8 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Score a predictor on a split of a BDD100K-layout dataset, task by task, at the labels' resolution."""
+"""Score a predictor on a split of a BDD100K-layout dataset, task by task, at the labels'
+resolution.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +81,8 @@ def _drivable_extras(evaluator: SegmentationEvaluator) -> dict[str, float]:
     official = drivable_bdd_confusion(evaluator.confusion, _BACKGROUND)
     road = [i for i in range(len(evaluator.labels)) if i != _BACKGROUND]
     hits = evaluator.confusion[np.ix_(road, road)].sum()
-    union = hits + evaluator.confusion[road].sum() - hits + evaluator.confusion[_BACKGROUND][road].sum()
+    false_alarms = evaluator.confusion[_BACKGROUND][road].sum()
+    union = evaluator.confusion[road].sum() + false_alarms
     return {
         'bdd_mean_iou': SegmentationScores.of(official, evaluator.labels).mean_iou,
         'drivable_iou': float(hits / union) if union else float('nan'),

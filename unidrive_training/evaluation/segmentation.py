@@ -1,6 +1,6 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Segmentation scores from one confusion matrix over the whole set (BDD100K toolkit, detectron2)."""
+"""Segmentation scores from one confusion matrix over the whole set, as the BDD100K toolkit's."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unidrive_perception.labels import UNKNOWN, LabelTable
+from unidrive_perception.labels import LabelTable
 
 
 class SegmentationEvaluator:
-    """Accumulates (H, W) truth and prediction maps of one task; memory does not grow with the set."""
+    """Accumulates (H, W) truth and prediction maps of one task in constant memory."""
 
     def __init__(self, labels: LabelTable) -> None:
         self.labels = labels
@@ -26,7 +26,9 @@ class SegmentationEvaluator:
         counted = truth < count
         predicted = np.minimum(prediction[counted], count).astype(np.int64)
         index = truth[counted].astype(np.int64) * (count + 1) + predicted
-        self.confusion += np.bincount(index, minlength=count * (count + 1)).reshape(count, count + 1)
+        self.confusion += np.bincount(index, minlength=count * (count + 1)).reshape(
+            count, count + 1
+        )
 
     def scores(self) -> SegmentationScores:
         """IoU over the classes present in the truth."""
@@ -35,7 +37,7 @@ class SegmentationEvaluator:
 
 @dataclass(frozen=True)
 class SegmentationScores:
-    """``iou`` per class name (classes present in the truth), their mean, pixel accuracy; all 0..1."""
+    """``iou`` per class name (those present in the truth), their mean, pixel accuracy; 0..1."""
 
     iou: dict[str, float]
     mean_iou: float
@@ -48,7 +50,9 @@ class SegmentationScores:
         truth = confusion.sum(1)
         union = truth + confusion[:, :-1].sum(0) - hits
         iou = {
-            info.name: hits[info.id] / union[info.id] for info in labels.classes if truth[info.id] > 0
+            info.name: hits[info.id] / union[info.id]
+            for info in labels.classes
+            if truth[info.id] > 0
         }
         mean = float(np.mean(list(iou.values()))) if iou else float('nan')
         total = truth.sum()
@@ -56,15 +60,7 @@ class SegmentationScores:
 
 
 def drivable_bdd_confusion(confusion: np.ndarray, background: int) -> np.ndarray:
-    """The BDD100K toolkit's drivable protocol: pixels whose *truth* is background count nowhere."""
+    """The BDD100K toolkit's drivable protocol: truth-background pixels count nowhere."""
     official = confusion.copy()
     official[background] = 0
     return official
-
-
-def evaluate_pairs(labels: LabelTable, pairs: list[tuple[np.ndarray, np.ndarray]]) -> SegmentationScores:
-    """Scores of (truth, prediction) maps that are already in memory."""
-    evaluator = SegmentationEvaluator(labels)
-    for truth, prediction in pairs:
-        evaluator.add(np.where(truth >= len(labels), UNKNOWN, truth), prediction)
-    return evaluator.scores()

@@ -1,16 +1,16 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Set loss of Sparse R-CNN (Sun et al., 2021): Hungarian matching, focal + L1 + GIoU, per stage."""
+"""Set loss of Sparse R-CNN (Sun et al., 2021): Hungarian matching, focal + L1 + GIoU."""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torchvision.ops import generalized_box_iou
 
 from unidrive_training.distributed import mean_over_ranks
+from unidrive_training.models.assignment import assign
 from unidrive_training.models.box_ops import paired_giou
 from unidrive_training.models.targets import BoxTarget
 from unidrive_training.typed import Typed
@@ -34,8 +34,8 @@ def box_set_losses(
 ) -> dict[str, Tensor]:
     """Loss summed over the stages, each matched on its own, divided by the number of truths.
 
-    ``stages``: class logits (B, N, K) and boxes (B, N, 4) input pixels; ``scale`` (4,): W, H, W, H.
-    A class that is not annotated in an image costs nothing there, whatever is predicted.
+    ``stages``: class logits (B, N, K) and boxes (B, N, 4) input pixels; ``scale`` (4,): W, H, W,
+    H. A class that is not annotated in an image costs nothing there, whatever is predicted.
     """
     count = sum(len(target.boxes) for target in targets)
     count = max(1.0, mean_over_ranks(count, scale.device))
@@ -71,7 +71,7 @@ def match(
     l1_cost = torch.cdist(boxes / scale, target.boxes / scale, p=1)
     giou_cost = -generalized_box_iou(boxes, target.boxes)
     cost = weights.label * label_cost + weights.l1 * l1_cost + weights.giou * giou_cost
-    proposals, indices = linear_sum_assignment(cost.cpu().numpy())
+    proposals, indices = assign(cost)
     return (
         torch.as_tensor(proposals, device=logits.device),
         torch.as_tensor(indices, device=logits.device),

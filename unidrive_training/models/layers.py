@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -55,9 +56,7 @@ class MLP(nn.Module):
     def __init__(self, in_channels: int, hidden: int, out_channels: int, layers: int) -> None:
         super().__init__()
         sizes = [in_channels] + [hidden] * (layers - 1) + [out_channels]
-        self.layers = nn.ModuleList(
-            nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False)
-        )
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, in_channels) → (…, out_channels)."""

@@ -1,9 +1,11 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Set loss of MaskFormer (Cheng et al., 2021): Hungarian matching of queries to class masks, CE + focal + dice.
+"""Set loss of MaskFormer (Cheng et al., 2021): Hungarian matching of queries to class masks, CE +
+focal + dice.
 
-Ignored pixels (255) count nowhere: not in the matching cost, not in the mask losses. The official code counts
-them as negatives of every mask, which would punish every query on an image with sparse pseudo-labels.
+Ignored pixels (255) count nowhere: not in the matching cost, not in the mask losses. The official
+code counts them as negatives of every mask, which would punish every query on an image with sparse
+pseudo-labels.
 """
 
 from __future__ import annotations
@@ -12,11 +14,11 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from unidrive_perception.labels import UNKNOWN
 from unidrive_training.distributed import mean_over_ranks
+from unidrive_training.models.assignment import assign
 from unidrive_training.typed import Typed
 
 _ALPHA, _GAMMA = 0.25, 2.0
@@ -33,7 +35,9 @@ class MaskLossWeights(Typed):
 
 @dataclass
 class ClassMasks:
-    """The classes present in one label map: (T,) ids, (T, h, w) binary masks, (h, w) validity; floats."""
+    """The classes present in one label map: (T,) ids, (T, h, w) binary masks, (h, w) validity;
+    floats.
+    """
 
     class_ids: Tensor
     masks: Tensor
@@ -61,9 +65,9 @@ def mask_set_losses(
 ) -> dict[str, Tensor]:
     """Deeply supervised set loss, summed over the decoder layers.
 
-    ``layers``: per decoder layer class logits (B, Q, K + 1, last is no-object) and mask logits (B, Q, h, w);
-    ``labels``: per image (H, W) ids. Mask losses are taken at ``loss_size``, matching at (h, w).
-    Returns ``label``, ``mask`` and ``dice``, already weighted.
+    ``layers``: per decoder layer class logits (B, Q, K + 1, last is no-object) and mask logits (B,
+    Q, h, w); ``labels``: per image (H, W) ids. Mask losses are taken at ``loss_size``, matching at
+    (h, w). Returns ``label``, ``mask`` and ``dice``, already weighted.
     """
     coarse = [class_masks(label, tuple(layers[0][1].shape[-2:])) for label in labels]
     fine = [class_masks(label, loss_size) for label in labels]
@@ -95,7 +99,8 @@ def _same_classes(fine: ClassMasks, coarse: ClassMasks) -> ClassMasks:
 def match(
     class_logits: Tensor, mask_logits: Tensor, target: ClassMasks, weights: MaskLossWeights
 ) -> tuple[Tensor, Tensor]:
-    """Cheapest one-to-one assignment for one image: (query indices, target indices), both (min(Q, T),).
+    """Cheapest one-to-one assignment for one image: (query indices, target indices), both (min(Q,
+    T),).
 
     class_logits (Q, K + 1), mask_logits (Q, h, w).
     """
@@ -107,7 +112,7 @@ def match(
         + weights.mask * _pairwise_focal(x, t, valid)
         + weights.dice * _pairwise_dice(x, t, valid)
     )
-    queries, targets = linear_sum_assignment(cost.cpu().numpy())
+    queries, targets = assign(cost)
     device = class_logits.device
     return torch.as_tensor(queries, device=device), torch.as_tensor(targets, device=device)
 

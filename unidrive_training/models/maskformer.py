@@ -21,8 +21,8 @@ from unidrive_training.typed import Typed
 class MaskFormerHead(nn.Module):
     """Segmentation by mask classification on P2..P5.
 
-    ``loss_stride`` and ``output_stride`` (relative to the input; the official values are 1) say at what
-    resolution mask losses and the class map are computed.
+    ``loss_stride`` and ``output_stride`` (relative to the input; the official values are 1) say at
+    what resolution mask losses and the class map are computed.
     """
 
     class Config(Typed):
@@ -64,7 +64,9 @@ class MaskFormerHead(nn.Module):
         self.mask_embed = MLP(config.channels, config.channels, config.mask_channels, layers=3)
 
     def forward(self, pyramid: list[Tensor], all_layers: bool) -> list[tuple[Tensor, Tensor]]:
-        """P2..P5 → per decoder layer (or the last only): (B, Q, K + 1) and (B, Q, H/4, W/4) logits."""
+        """P2..P5 → per decoder layer (or the last only): (B, Q, K + 1) and (B, Q, H/4, W/4)
+        logits.
+        """
         features = self.pixel_decoder(pyramid)
         memory = self.input_proj(pyramid[-1])
         height, width = memory.shape[-2:]
@@ -82,7 +84,7 @@ class MaskFormerHead(nn.Module):
     def losses(
         self, pyramid: list[Tensor], labels: list[Tensor], input_size: tuple[int, int]
     ) -> dict[str, Tensor]:
-        """Weighted ``label``, ``mask`` and ``dice`` losses; ``labels``: a (H, W) id map per image."""
+        """Weighted ``label``, ``mask``, ``dice`` losses; ``labels``: a (H, W) id map per image."""
         stride = self.config.loss_stride
         size = (input_size[0] // stride, input_size[1] // stride)
         layers = self(pyramid, all_layers=True)
@@ -90,7 +92,9 @@ class MaskFormerHead(nn.Module):
             return mask_set_losses(layers, labels, self.config.loss_weights, size)
 
     def predict(self, pyramid: list[Tensor], input_size: tuple[int, int]) -> Tensor:
-        """Class map (B, H/s, W/s) uint8, s the output stride; official order: upsample logits, then sum."""
+        """Class map (B, H/s, W/s) uint8, s the output stride; official order: upsample logits,
+        then sum.
+        """
         class_logits, mask_logits = self(pyramid, all_layers=False)[-1]
         stride = self.config.output_stride
         size = (input_size[0] // stride, input_size[1] // stride)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from unidrive_perception.labels import BDD100K_LABELS
-from unidrive_training.models import maskformer, resnet, sparse_rcnn  # noqa: F401  (registers them)
+from unidrive_training.models import maskformer, resnet, sparse_rcnn  # noqa: F401 (registers)
 from unidrive_training.models.fpn import FPN
 from unidrive_training.models.registry import BACKBONES, HEADS
 from unidrive_training.models.targets import Targets
@@ -28,7 +28,9 @@ class FPNConfig(Typed):
 
 
 class ModelConfig(Typed):
-    """What the model is built from; each part is ``{name: …, options}``, a task without head is absent."""
+    """What the model is built from; each part is ``{name: …, options}``, a task without head is
+    absent.
+    """
 
     backbone: dict[str, Any]
     fpn: FPNConfig = FPNConfig()
@@ -38,7 +40,8 @@ class ModelConfig(Typed):
 class MultiTaskModel(nn.Module):
     """Images in; losses (training) or predictions out.
 
-    Images are (B, H, W, 3) uint8 RGB, letterboxed, H and W multiples of 32; normalisation is inside.
+    Images are (B, H, W, 3) uint8 RGB, letterboxed, H and W multiples of 32; normalisation is
+    inside.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -65,7 +68,8 @@ class MultiTaskModel(nn.Module):
         return self.fpn(self.backbone(normalised.permute(0, 3, 1, 2)))
 
     def losses(self, images: Tensor, targets: Targets) -> dict[str, Tensor]:
-        """``task/term`` → weighted loss, for the tasks that some image of the batch has labels for.
+        """``task/term`` → weighted loss, for the tasks that some image of the batch has labels
+        for.
 
         A head sees only the images that are labelled for its task.
         """
@@ -88,7 +92,7 @@ class MultiTaskModel(nn.Module):
         return self(images)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """boxes (B, N, 4), scores (B, N), class_ids (B, N), semantic and drivable (B, h, w) uint8."""
+        """boxes (B, N, 4), scores and class_ids (B, N), semantic and drivable (B, h, w) uint8."""
         pyramid = self.pyramid(images)
         size = (images.shape[1], images.shape[2])
         outputs: dict[str, Tensor] = {}

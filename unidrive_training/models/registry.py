@@ -1,6 +1,8 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Parts of the model by name: one ``@REGISTRY.register('name')`` line makes a part available to configs."""
+"""Parts of the model by name: one ``@REGISTRY.register('name')`` line makes a part available to
+configs.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from unidrive_training.typed import Typed, parse
 
 
 class Registry:
-    """Names → module classes of one kind. A class states its options as a nested ``Config`` (a Typed)."""
+    """Names → module classes of one kind. A class states its options as a nested ``Config`` (a
+    Typed).
+    """
 
     def __init__(self, kind: str) -> None:
         self.kind = kind

@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """RoIAlign (He et al., 2017) over all levels of a pyramid in one gather.
 
-Values equal ``torchvision.ops.roi_align(aligned=True)`` on the level of each box. Bilinear sampling is
-written as a weighted sum of rows of one table that holds the cells of every level. So a box costs the same
-whatever its level, shapes stay static (the graph exports), and on a CPU the backward pass, which torchvision
-runs in one thread, takes a fraction of the time (``benchmarks/roi_pool.py``).
+Values equal ``torchvision.ops.roi_align(aligned=True)`` on the level of each box. Bilinear
+sampling is written as a weighted sum of rows of one table that holds the cells of every level. So
+a box costs the same whatever its level, shapes stay static (the graph exports), and on a CPU the
+backward pass, which torchvision runs in one thread, takes a fraction of the time
+(``benchmarks/roi_pool.py``).
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from torch import Tensor, nn
 class PyramidRoIAlign(nn.Module):
     """Pools each box from the level that fits its size (FPN, Eq. 1), on P2..P5 (strides 4..32).
 
-    ``canonical_size``: square root of the box area, in input pixels, that belongs to P4 (224 for inputs of
-    about 800 pixels height; smaller nets see smaller boxes). ``sampling_ratio``: samples per bin and axis.
+    ``canonical_size``: square root of the box area, in input pixels, that belongs to P4 (224 for
+    inputs of about 800 pixels height; smaller nets see smaller boxes). ``sampling_ratio``: samples
+    per bin and axis.
     """
 
     def __init__(self, resolution: int, canonical_size: float, sampling_ratio: int) -> None:
@@ -49,10 +51,10 @@ class PyramidRoIAlign(nn.Module):
     def _levels(self, boxes: Tensor) -> Tensor:
         area = (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
         level = torch.floor(4 + torch.log2(area.clamp(min=0).sqrt() / self.canonical_size + 1e-8))
-        return level.clamp(2, 5).long() - 2
+        return torch.nan_to_num(level, nan=2.0).clamp(2, 5).long() - 2
 
     def _axis(self, low: Tensor, high: Tensor, length: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Samples along one axis: the two cells (B, N, S, 2), their weights, and which lie inside."""
+        """Samples along one axis: two cells (B, N, S, 2), their weights, and which lie inside."""
         samples = self.resolution * self.sampling_ratio
         steps = (torch.arange(samples, device=low.device) + 0.5) / samples
         position = low[..., None] + (high - low)[..., None] * steps
@@ -61,7 +63,7 @@ class PyramidRoIAlign(nn.Module):
         position = torch.minimum(position.clamp(min=0), (length - 1).to(position.dtype))
         cell = torch.minimum(position.floor(), (length - 2).clamp(min=0).to(position.dtype))
         part = position - cell
-        cell = cell.long()
+        cell = torch.nan_to_num(cell).long()  # a diverged model: let the loss report it
         following = torch.minimum(cell + 1, length - 1)
         return torch.stack((cell, following), -1), torch.stack((1 - part, part), -1), inside
 

@@ -29,8 +29,9 @@ _PRIOR = 0.01  # initial foreground probability (focal loss)
 class SparseRCNNHead(nn.Module):
     """Detection on P2..P5 with ``proposals`` learned boxes and ``stages`` refinements.
 
-    ``proposal_init``: `image` starts every proposal as the whole image (official); `dataset` as the k-means
-    centres of the training boxes (:meth:`fit_proposals`), which saves a short training the search.
+    ``proposal_init``: `image` starts every proposal as the whole image (official); `dataset` as
+    the k-means centres of the training boxes (:meth:`fit_proposals`), which saves a short training
+    the search.
     """
 
     class Config(Typed):
@@ -66,7 +67,9 @@ class SparseRCNNHead(nn.Module):
 
     @torch.no_grad()
     def fit_proposals(self, boxes: np.ndarray, seed: int) -> None:
-        """Start the proposals at the k-means centres of (N, 4) cxcywh boxes in fractions of the input."""
+        """Start the proposals at the k-means centres of (N, 4) cxcywh boxes in fractions of the
+        input.
+        """
         if len(boxes) < self.config.proposals:
             return
         centres, _ = kmeans2(
@@ -121,7 +124,9 @@ class SparseRCNNHead(nn.Module):
 
 
 class DynamicStage(nn.Module):
-    """One refinement: proposals attend to each other, then filter their RoI, then classify and move."""
+    """One refinement: proposals attend to each other, then filter their RoI, then classify and
+    move.
+    """
 
     def __init__(self, config: SparseRCNNHead.Config, channels: int, classes: int) -> None:
         super().__init__()
@@ -142,7 +147,9 @@ class DynamicStage(nn.Module):
         nn.init.constant_(self.class_logits.bias, -math.log((1 - _PRIOR) / _PRIOR))
 
     def forward(self, pooled: Tensor, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """pooled (B·N, C, r, r), features (B, N, C) → features, logits (B, N, K), deltas (B, N, 4)."""
+        """pooled (B·N, C, r, r), features (B, N, C) → features, logits (B, N, K), deltas (B, N,
+        4).
+        """
         x = self.norm1(features + self.self_attn(features, features, features))
         roi = pooled.flatten(2).transpose(1, 2)  # (B·N, r·r, C)
         x = self.norm2(x + self.dynamic_conv(roi, x.flatten(0, 1)).view_as(x))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass
 class BoxTarget:
-    """Boxes of one image: (N, 4) xyxy input pixels, (N,) class ids, (K,) bool annotated classes."""
+    """Boxes of one image: (N, 4) xyxy input pixels, (N,) class ids, (K,) bool annotated."""
 
     boxes: Tensor
     class_ids: Tensor

@@ -23,7 +23,9 @@ class DecoderLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, memory: Tensor, position: Tensor, query: Tensor) -> Tensor:
-        """x, query (B, Q, C); memory, position (B or 1, HW, C): keys carry positions, values do not."""
+        """x, query (B, Q, C); memory, position (B or 1, HW, C): keys carry positions, values do
+        not.
+        """
         q = x + query
         x = self.norm1(x + self.dropout(self.self_attn(q, q, x)))
         x = self.norm2(x + self.dropout(self.cross_attn(x + query, memory + position, memory)))
@@ -32,7 +34,7 @@ class DecoderLayer(nn.Module):
 
 
 class TransformerDecoder(nn.Module):
-    """``layers`` decoder layers from zero targets; one shared LayerNorm on every layer's output."""
+    """Decoder layers from zero targets; one shared LayerNorm on every layer's output."""
 
     def __init__(
         self, channels: int, heads: int, feedforward: int, layers: int, dropout: float

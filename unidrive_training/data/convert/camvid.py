@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """CamVid (the 11-class SegNet edition, 480×360) into the BDD100K layout.
 
-Semantic ids map one to one except that CamVid's *bicyclist* mixes rider and bicycle (→ bicycle), its *car*
-includes trucks and buses and its *sign* includes traffic lights. Road stands for drivable (there is no
-direct/alternative split). Boxes of cars, pedestrians and bicycles are *derived*: the bounding box of each
-connected component of the mask. Components that fill little of their box are several objects or a broken
-one, so they are left out, and an image that has one gets no boxes at all rather than wrong ones.
+Semantic ids map one to one except that CamVid's *bicyclist* mixes rider and bicycle (→ bicycle),
+its *car* includes trucks and buses and its *sign* includes traffic lights. Road stands for
+drivable (there is no direct/alternative split). Boxes of cars, pedestrians and bicycles are
+*derived*: the bounding box of each connected component of the mask. Components that fill little of
+their box are several objects or a broken one, so they are left out, and an image that has one gets
+no boxes at all rather than wrong ones.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from unidrive_perception.errors import UserError
 from unidrive_perception.labels import DETECTION, UNKNOWN
 from unidrive_training.data.bdd100k import Bdd100kWriter, read_mask
 
-# CamVid id → Cityscapes train id: sky building pole road pavement tree sign fence car pedestrian bicyclist
+# CamVid id → Cityscapes train id: sky building pole road pavement tree sign fence car pedestrian
+# bicyclist
 _SEMANTIC = np.full(256, UNKNOWN, np.uint8)
 _SEMANTIC[:11] = [10, 2, 5, 0, 1, 8, 7, 4, 13, 11, 18]
 _ROAD, _IGNORE = 3, 11
@@ -59,7 +61,9 @@ def drivable_from_road(mask: np.ndarray) -> np.ndarray:
 
 
 def derive_boxes(mask: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Boxes (N, 4) xyxy and ids (N,) of the connected components; ``None`` where they would mislead."""
+    """Boxes (N, 4) xyxy and ids (N,) of the connected components; ``None`` where they would
+    mislead.
+    """
     boxes, class_ids = [], []
     for camvid_id, name in _BOX_CLASSES.items():
         _, _, stats, _ = cv2.connectedComponentsWithStats((mask == camvid_id).astype(np.uint8))

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """IDD-Lite (320×227) into the BDD100K layout: drivable area only.
 
-Its level-1 classes are coarser than the 19 semantic ones, so only 0 *drivable* → direct is taken over, the
-other classes → background, 255 stays ignored. There is no direct/alternative split. The unlabelled test
-images are written too: an image without any label is what pseudo-labelling starts from.
+Its level-1 classes are coarser than the 19 semantic ones, so only 0 *drivable* → direct is taken
+over, the other classes → background, 255 stays ignored. There is no direct/alternative split. The
+unlabelled test images are written too: an image without any label is what pseudo-labelling starts
+from.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""KITTI object detection into the BDD100K layout: boxes of cars, trucks, trains, pedestrians and cyclists.
+"""KITTI object detection into the BDD100K layout: boxes of cars, trucks, trains, pedestrians and
+cyclists.
 
-A KITTI *Cyclist* box holds bicycle and rider together (→ rider, whose BDD100K box it resembles more; the
-bicycle category is declared as not annotated). ``Misc`` and ``DontCare`` regions are left out. KITTI has no
-split of its own: every fifth frame is ``val``.
+A KITTI *Cyclist* box holds bicycle and rider together (→ rider, whose BDD100K box it resembles
+more; the bicycle category is declared as not annotated). ``Misc`` and ``DontCare`` regions are
+left out. KITTI has no split of its own: every fifth frame is ``val``.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _CATEGORIES = {
 
 
 def convert(source: Path, out: Path, split: str) -> int:
-    """Write the frames of ``source/{image_2,label_2}`` that belong to ``split``; returns how many."""
+    """Write the frames of ``source/{image_2,label_2}`` of a split; returns how many."""
     labels = sorted((source / 'label_2').glob('*.txt'))
     if not labels:
         raise UserError(

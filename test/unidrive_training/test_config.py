@@ -1,0 +1,62 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Configs are typed: what is wrong is said before any work starts."""
+
+import pytest
+
+from unidrive_perception.errors import UserError
+from unidrive_training.cli import main
+from unidrive_training.config import load_config
+from unidrive_training.models.multitask import MultiTaskModel
+
+
+def config_path(repo_root, name='nano'):
+    return repo_root / 'config' / 'training' / f'{name}.yaml'
+
+
+def test_every_shipped_config_builds_its_model(repo_root):
+    paths = sorted((repo_root / 'config' / 'training').glob('*.yaml'))
+    assert paths
+    for path in paths:
+        config = load_config(path)
+        model = MultiTaskModel(config.model)
+        assert set(model.heads) == set(config.model.heads)
+
+
+def test_overrides_reach_nested_settings(repo_root):
+    overrides = ['phases.0.iterations=7', 'model.fpn.channels=48', 'augmentation.flip=0.0']
+    config = load_config(config_path(repo_root), overrides)
+    assert config.phases[0].iterations == 7
+    assert config.model.fpn.channels == 48
+    assert config.augmentation.flip == 0.0
+
+
+@pytest.mark.parametrize(
+    ('override', 'named'),
+    [
+        ('sead=1', 'sead'),
+        ('phases.0.learning_rate=fast', 'phases.0.learning_rate'),
+        ('model.fpn.chanels=3', 'model.fpn.chanels'),
+        ('nonsense', 'KEY=VALUE'),
+        ('phases.9.iterations=1', 'phases.9.iterations'),
+        ('seed.x=1', 'seed.x'),
+    ],
+)
+def test_a_wrong_setting_is_named(repo_root, override, named):
+    with pytest.raises(UserError, match=named.replace('.', r'\.')):
+        load_config(config_path(repo_root), [override])
+
+
+def test_command_line_errors_are_one_sentence(repo_root, tmp_path, capsys):
+    assert main(['train', str(tmp_path / 'none.yaml'), str(tmp_path / 'run')]) == 2
+    assert 'none.yaml' in capsys.readouterr().err
+    assert main(['train', str(config_path(repo_root)), str(tmp_path / 'run')]) == 2
+    assert '--data' in capsys.readouterr().err
+    broken = tmp_path / 'broken.yaml'
+    broken.write_text('a: [')
+    assert main(['train', str(broken), str(tmp_path / 'run')]) == 2
+    error = capsys.readouterr().err
+    assert 'broken.yaml' in error and error.count('\n') == 1
+    assert main(['evaluate', str(tmp_path / 'nothing'), str(tmp_path)]) == 2
+    assert 'nothing' in capsys.readouterr().err
+    assert not (tmp_path / 'run').exists()

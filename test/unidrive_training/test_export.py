@@ -1,0 +1,90 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The bundle says what the model says."""
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from tiny_training import tiny_config
+
+from unidrive_perception.bundle import Bundle
+from unidrive_perception.errors import UserError
+from unidrive_perception.predictor import Predictor
+from unidrive_training import export
+from unidrive_training.cli import main
+from unidrive_training.data.bdd100k import read_image, read_split
+from unidrive_training.engine.checkpoint import load_trained_model
+from unidrive_training.engine.trainer import Trainer
+from unidrive_training.evaluation.checkpoint_predictor import CheckpointPredictor
+
+
+@pytest.fixture(scope='module')
+def run_folder(scenes, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('run')
+    Trainer(tiny_config(scenes, 6), folder, 'cpu').run()
+    return folder
+
+
+@pytest.fixture(scope='module')
+def bundle(run_folder, tmp_path_factory):
+    out = tmp_path_factory.mktemp('bundles') / 'tiny'
+    assert main(['export', str(run_folder), str(out)]) == 0
+    return out
+
+
+def test_program_equals_model_for_any_batch(run_folder, bundle):
+    model, config, _ = load_trained_model(run_folder)
+    session = onnxruntime.InferenceSession(bundle / 'model.onnx')
+    names = [output.name for output in session.get_outputs()]
+    for batch in (1, 3):
+        images = torch.randint(0, 256, (batch, *config.input_size, 3), dtype=torch.uint8)
+        expected = model.predict(images)
+        actual = dict(zip(names, session.run(names, {'images': images.numpy()}), strict=True))
+        np.testing.assert_allclose(actual['scores'], expected['scores'], atol=1e-4)
+        for task in ('semantic', 'drivable'):
+            assert actual[task].dtype == np.uint8
+            assert np.mean(actual[task] != expected[task].numpy()) < 1e-3
+        # Boxes of equal scores may change places; the best ones are the same.
+        np.testing.assert_allclose(
+            np.sort(actual['boxes'], axis=1), np.sort(expected['boxes'], axis=1), atol=0.05
+        )
+
+
+def test_bundle_and_checkpoint_predict_the_same_on_an_image(run_folder, bundle, scenes):
+    rgb = read_image(read_split(scenes, 'val')[0].image)
+    from_bundle = Predictor(Bundle.load(bundle), score_threshold=0.0).predict(rgb)
+    from_checkpoint = CheckpointPredictor(run_folder).predict(rgb)
+    assert from_bundle.semantic.shape == rgb.shape[:2]
+    assert np.mean(from_bundle.semantic != from_checkpoint.semantic) < 1e-3
+    assert np.mean(from_bundle.drivable != from_checkpoint.drivable) < 1e-3
+    np.testing.assert_allclose(from_bundle.scores, from_checkpoint.scores, atol=1e-4)
+
+
+def test_the_manifest_tells_how_the_model_was_made(bundle):
+    manifest = Bundle.load(bundle).manifest
+    assert manifest.training['iteration'] == 6
+    assert manifest.training['config']['seed'] == 0
+    assert (manifest.input.height, manifest.input.width) == (96, 160)
+
+
+def test_nothing_half_written_remains(run_folder, tmp_path, monkeypatch):
+    def disagree(*_):
+        raise UserError('exported program disagrees with the model')
+
+    monkeypatch.setattr(export, 'check_program', disagree)
+    assert main(['export', str(run_folder), str(tmp_path / 'out')]) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disagreeing_program_is_refused(run_folder, bundle):
+    model, config, _ = load_trained_model(run_folder)
+    with torch.no_grad():
+        model.heads['semantic'].class_embed.bias[:5] += 50.0
+    with pytest.raises(UserError, match='semantic'):
+        export.check_program(model, config.input_size, bundle / 'model.onnx')
+
+
+def test_an_existing_bundle_is_not_overwritten(run_folder, bundle, capsys):
+    assert main(['export', str(run_folder), str(bundle)]) == 2
+    assert 'exists' in capsys.readouterr().err

@@ -1,0 +1,150 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Training for real, in miniature: it learns, it resumes exactly, it refuses what cannot work."""
+
+import numpy as np
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tiny_training import tiny_config
+
+from unidrive_perception.errors import UserError
+from unidrive_training.data.bdd100k import read_split
+from unidrive_training.data.sample import letterbox, load_sample
+from unidrive_training.data.stream import TrainingStream, collate, quotas
+from unidrive_training.engine.checkpoint import load_trained_model
+from unidrive_training.engine.trainer import Trainer
+from unidrive_training.evaluation.checkpoint_predictor import CheckpointPredictor
+from unidrive_training.evaluation.evaluate import evaluate
+from unidrive_training.models.multitask import MultiTaskModel
+
+ITERATIONS = 160
+
+
+@pytest.fixture(scope='module')
+def trained(scenes, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('run')
+    Trainer(tiny_config(scenes, ITERATIONS), folder, 'cpu').run()
+    return folder
+
+
+@torch.no_grad()
+def held_out_losses(model, scenes):
+    samples = [letterbox(load_sample(record), (96, 160)) for record in read_split(scenes, 'val')]
+    losses = model.eval().losses(*collate(samples))
+    return {name: value.item() for name, value in losses.items()}
+
+
+def test_every_loss_falls(trained):
+    events = EventAccumulator(str(trained / 'tensorboard'))
+    events.Reload()
+    losses = [tag for tag in events.Tags()['scalars'] if tag.startswith('loss/')]
+    assert len(losses) == 9
+    for tag in losses:
+        values = [event.value for event in events.Scalars(tag)]
+        assert len(values) == ITERATIONS
+        assert np.mean(values[-15:]) < 0.9 * np.mean(values[:15]), tag
+
+
+def test_the_trained_model_beats_an_untrained_one_on_streets_it_has_not_seen(trained, scenes):
+    model, config, facts = load_trained_model(trained)
+    assert facts['iteration'] == ITERATIONS
+    torch.manual_seed(0)
+    untrained = MultiTaskModel(config.model)
+    before, after = held_out_losses(untrained, scenes), held_out_losses(model, scenes)
+    for task in ('detection', 'semantic', 'drivable'):
+        total = [
+            sum(v for n, v in losses.items() if n.startswith(task)) for losses in (before, after)
+        ]
+        assert total[1] < 0.9 * total[0], (task, total)
+    scores = evaluate(CheckpointPredictor(trained), scenes)
+    assert scores['semantic']['pixel_accuracy'] > 0.5
+    assert scores['drivable']['drivable_iou'] > 0.5
+    assert scores['detection']['images'] == 12
+
+
+class Killed(Exception):
+    pass
+
+
+class KilledTrainer(Trainer):
+    """Dies in the middle, as by a power cut: after a step, before the next checkpoint."""
+
+    def _step(self, *batch):
+        if self.iteration == 5:
+            raise Killed
+        return super()._step(*batch)
+
+
+def test_a_killed_run_goes_on_exactly(scenes, tmp_path):
+    config = tiny_config(scenes, 8, checkpoint_every=3, log_every=2)
+    Trainer(config, tmp_path / 'whole', 'cpu').run()
+    with pytest.raises(Killed):
+        KilledTrainer(config, tmp_path / 'killed', 'cpu').run()
+    resumed = Trainer(config, tmp_path / 'killed', 'cpu', resume=True)
+    assert resumed.iteration == 3
+    resumed.run()
+    states = [torch.load(tmp_path / n / 'checkpoint.pt') for n in ('whole', 'killed')]
+    for part in ('model', 'average'):
+        for name, value in states[0][part].items():
+            assert torch.equal(value, states[1][part][name]), name
+
+
+def test_a_run_folder_is_neither_overwritten_nor_resumed_with_another_config(scenes, tmp_path):
+    config = tiny_config(scenes, 1)
+    Trainer(config, tmp_path, 'cpu').run()
+    with pytest.raises(UserError, match='--resume'):
+        Trainer(config, tmp_path, 'cpu')
+    with pytest.raises(UserError, match='another config'):
+        Trainer(tiny_config(scenes, 2), tmp_path, 'cpu', resume=True)
+
+
+def test_training_starts_from_another_run(trained, scenes, tmp_path):
+    trainer = Trainer(tiny_config(scenes, 1), tmp_path, 'cpu', init=trained)
+    model, _, _ = load_trained_model(trained)
+    for name, value in model.state_dict().items():
+        assert torch.equal(trainer.model.state_dict()[name], value)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(scenes, tmp_path):
+    trainer = Trainer(tiny_config(scenes, 3), tmp_path, 'cpu')
+    with torch.no_grad():
+        trainer.model.backbone.conv1.weight.fill_(float('nan'))
+    with pytest.raises(UserError, match='loss is not finite at iteration 0'):
+        trainer.run()
+
+
+def stream(scenes, **options):
+    config = tiny_config(scenes, 1)
+    return TrainingStream(config.data, 6, (96, 160), config.augmentation, 0, **options)
+
+
+def test_a_batch_depends_on_seed_and_index_alone(scenes):
+    first, second = stream(scenes), stream(scenes)
+    second[0]  # another order of use
+    assert torch.equal(first[7][0], second[7][0])
+    assert not torch.equal(first[7][0], first[8][0])
+
+
+def test_processes_share_a_batch(scenes):
+    parts = [stream(scenes, rank=rank, ranks=2)[3][0] for rank in range(2)]
+    assert [len(part) for part in parts] == [3, 3]
+    assert not torch.equal(*parts)
+
+
+@pytest.mark.parametrize(
+    ('weights', 'size', 'expected'),
+    [
+        ([8, 4, 3, 1], 16, [8, 4, 3, 1]),
+        ([1, 1, 1], 3, [1, 1, 1]),
+        ([100, 0.1], 4, [3, 1]),
+        ([4, 2, 0.5], 16, [10, 5, 1]),
+    ],
+)
+def test_batch_quotas(weights, size, expected):
+    assert quotas(weights, size) == expected
+
+
+def test_too_many_sources_for_a_batch():
+    with pytest.raises(UserError, match='batch_size 2'):
+        quotas([1, 1, 1], 2)
