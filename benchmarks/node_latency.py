@@ -66,6 +66,8 @@ def picture(options: argparse.Namespace) -> np.ndarray:
     width, height = map(int, options.size.split('x'))
     if options.image:
         bgr = cv2.imread(str(options.image))
+        if bgr is None:
+            sys.exit(f'{options.image} is no picture that OpenCV can read')
         return cv2.cvtColor(cv2.resize(bgr, (width, height)), cv2.COLOR_BGR2RGB)
     noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     return cv2.GaussianBlur(noise, (0, 0), 3)

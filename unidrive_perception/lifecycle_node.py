@@ -37,6 +37,7 @@ from unidrive_perception.camera_node import Camera
 from unidrive_perception.diagnostics import STALE, Report
 from unidrive_perception.errors import UserError
 from unidrive_perception.frames import FrameWorker, LatestFrames
+from unidrive_perception.image_bridge import find_cv_bridge
 from unidrive_perception.image_codec import ImageDecodeError
 from unidrive_perception.messages import RosFactory, labels_message, timing_message
 from unidrive_perception.outputs import RESULT_TYPES, Outputs
@@ -121,6 +122,7 @@ class PerceptionNode(LifecycleNode):
         predictor.warm_up()
         seconds = time.perf_counter() - start
         self._predictor = predictor
+        find_cv_bridge()  # tries it in a process of its own, once: better now than at activation
         self._create_publishers()
         spec = bundle.manifest.input
         self.get_logger().info(
