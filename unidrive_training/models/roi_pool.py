@@ -6,7 +6,7 @@ Values equal ``torchvision.ops.roi_align(aligned=True)`` on the level of each bo
 sampling is written as a weighted sum of rows of one table that holds the cells of every level. So
 a box costs the same whatever its level, shapes stay static (the graph exports), and on a CPU the
 backward pass, which torchvision runs in one thread, takes a fraction of the time
-(``benchmarks/roi_pool.py``).
+(``benchmarks/training_layers.py``).
 """
 
 from __future__ import annotations
