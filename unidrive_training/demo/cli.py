@@ -28,7 +28,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--out', type=Path, default=Path('out'), help='folder for what it makes')
     parser.add_argument('--model', type=Path, help='bundle (default: the one shipped)')
     parser.add_argument('--rate', type=float, default=1.0, help='times as fast as recorded')
-    parser.add_argument('--fps', type=float, help='of an image folder or video')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -38,9 +37,9 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f'{args.input}: no such bag, video or folder')
     _clear(args.out)
     recording = args.input or _generate(args.out / 'scenes')
-    with open_source(recording, fps=args.fps) as source:
+    with open_source(recording) as source:
         print(f'{source.count} frames of {recording} → perception_node ({bundle.manifest.name})')
-        replay = graph.Replay(recording, source, bundle.folder, args.rate, args.fps)
+        replay = graph.Replay(recording, source, bundle.folder, args.rate)
         results = replay.record(args.out / 'results', args.out / 'logs')
         outcome = report.read_outcome(results, recording, source)
         print(report.table(outcome))

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -31,7 +32,6 @@ class Replay:
     source: FrameSource
     model: Path
     rate: float
-    fps: float | None
 
     def record(self, results: Path, logs: Path) -> Path:
         """Play everything and record what the node publishes; returns the bag.
@@ -40,6 +40,35 @@ class Replay:
         """
         logs.mkdir(parents=True, exist_ok=True)
         environment = os.environ | dds_environment()
+        if shutil.which('ros2'):
+            self._launch(results, logs, environment)
+        else:
+            self._run(results, logs, environment)
+        if not results.exists():
+            raise UserError(f'nothing was recorded; the logs are in {logs}')
+        return results
+
+    def _launch(self, results: Path, logs: Path, environment: dict[str, str]) -> None:
+        """With a ROS 2 distribution: everything through replay.launch.py."""
+        transport, topic = self._camera()
+        arguments = {
+            'bag': self.recording.resolve(),
+            'output': results.resolve(),
+            'rate': self.rate,
+            'model': self.model.resolve(),
+            'image_topic': topic,
+            'image_transport': transport,
+        }
+        command = ['ros2', 'launch', 'unidrive_perception', 'replay.launch.py']
+        command += [f'{name}:={value}' for name, value in arguments.items()]
+        launch = _Process('launch', command, logs, environment)
+        try:
+            launch.wait()
+        finally:
+            launch.stop()
+
+    def _run(self, results: Path, logs: Path, environment: dict[str, str]) -> None:
+        """Without one: the three executables as processes of their own."""
         background: list[_Process] = []
         try:
             for name, options in (('recorder', self._recorder(results)), ('node', self._node())):
@@ -51,9 +80,6 @@ class Replay:
         finally:
             for process in background:
                 process.stop()
-        if not results.exists():
-            raise UserError(f'nothing was recorded; the logs are in {logs}')
-        return results
 
     def _wait(self, player: _Process, all_of_them: list[_Process]) -> None:
         while player.running():
@@ -66,22 +92,34 @@ class Replay:
 
     def _recorder(self, results: Path) -> list[str]:
         topics = [f'/perception/{name}' for name in RECORDED]
-        return ['bag_recorder_node', str(results), '--topics', *topics, *_simulated_time()]
+        return [
+            *_executable('bag_recorder_node'),
+            str(results),
+            '--topics',
+            *topics,
+            *_simulated_time(),
+        ]
 
     def _node(self) -> list[str]:
-        topic = self.source.topic
-        transport = 'compressed' if topic.endswith(SUFFIX) else 'raw'
-        remap = f'image:={topic.removesuffix(SUFFIX)}'
+        transport, topic = self._camera()
+        remap = f'image:={topic}'
         parameters = [f'model_path:={self.model}', f'image_transport:={transport}']
         options = [word for parameter in parameters for word in ('-p', parameter)]
-        return ['perception_node', *_simulated_time(), '-r', remap, *options]
+        return [*_executable('perception_node'), *_simulated_time(), '-r', remap, *options]
+
+    def _camera(self) -> tuple[str, str]:
+        """Transport and topic of the images, as the node is to be told."""
+        topic = self.source.topic
+        return 'compressed' if topic.endswith(SUFFIX) else 'raw', topic.removesuffix(SUFFIX)
 
     def _player(self) -> list[str]:
         options = ['--clock', str(_CLOCK_HZ), '--rate', str(self.rate)]
         options += ['--wait-for-subscribers', str(_START_S)]
-        if self.fps:
-            options += ['--fps', str(self.fps)]
-        return ['bag_player_node', str(self.recording), *options]
+        return [*_executable('bag_player_node'), str(self.recording), *options]
+
+
+def _executable(module: str) -> list[str]:
+    return [sys.executable, '-m', f'unidrive_perception.{module}']
 
 
 def _simulated_time() -> list[str]:
@@ -95,10 +133,9 @@ class _Process:
         self, name: str, command: list[str], logs: Path, environment: dict[str, str]
     ) -> None:
         self.name, self._log = name, logs / f'{name}.log'
-        module, *options = command
         with self._log.open('w') as log:
             self._process = subprocess.Popen(
-                [sys.executable, '-m', f'unidrive_perception.{module}', *options],
+                command,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=environment,
@@ -110,6 +147,11 @@ class _Process:
 
     def running(self) -> bool:
         return self.exit_code is None
+
+    def wait(self) -> None:
+        """Until it ends; UserError when it fails."""
+        if self._process.wait():
+            self.fail()
 
     def stop(self) -> None:
         """End it as Ctrl-C would, harder when it does not obey."""
