@@ -13,6 +13,7 @@ import numpy as np
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
 from unidrive_perception.diagnostics import CameraHealth
@@ -29,9 +30,9 @@ from unidrive_perception.image_topics import (
 )
 
 try:
-    from rclpy.event_handler import SubscriptionEventCallbacks
+    from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
 except ImportError:  # its name before ROS 2 Jazzy
-    from rclpy.qos_event import SubscriptionEventCallbacks
+    from rclpy.qos_event import SubscriptionEventCallbacks, UnsupportedEventTypeError
 
 REPEAT_WARNING_S = 10.0
 
@@ -70,20 +71,25 @@ class Camera:
             kind, self._msgtype = Image, IMAGE
             self.decode = functools.partial(image_to_rgb, bridge=find_cv_bridge())
         qos = QoSProfile(depth=1, reliability=QoSReliabilityPolicy[reliability.upper()])
-        self._subscription = node.create_subscription(
+        try:
+            self._subscription = self._subscribe(kind, qos, message_lost=self._on_lost)
+        except UnsupportedEventTypeError:  # not every middleware tells of losses
+            self._subscription = self._subscribe(kind, qos)
+        self._reliability = qos.reliability.name.lower()  # an override has changed it in place
+        node.get_logger().info(
+            f'waiting for {self._msgtype} on {self.topic} ({self._reliability})'
+        )
+
+    def _subscribe(self, kind: type, qos: QoSProfile, **events: Callable) -> Subscription:
+        return self._node.create_subscription(
             kind,
             self.topic,
             self._on_image,
             qos,
             event_callbacks=SubscriptionEventCallbacks(
-                incompatible_qos=self._on_incompatible_qos,
-                message_lost=lambda event: self.health.lost(event.total_count_change),
+                incompatible_qos=self._on_incompatible_qos, **events
             ),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )
-        self._reliability = qos.reliability.name.lower()  # an override has changed it in place
-        node.get_logger().info(
-            f'waiting for {self._msgtype} on {self.topic} ({self._reliability})'
         )
 
     def close(self) -> None:
@@ -118,6 +124,9 @@ class Camera:
 
     def _on_incompatible_qos(self, event: Any) -> None:
         self._incompatible = True  # watch tells of it, once the graph has the publisher's name
+
+    def _on_lost(self, event: Any) -> None:
+        self.health.lost(event.total_count_change)
 
     def _publishers(self) -> list[Any]:
         return self._node.get_publishers_info_by_topic(self.topic)
