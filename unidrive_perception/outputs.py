@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from unidrive_perception.image_codec import rgb_to_image_data
 from unidrive_perception.labels import LabelTable
 from unidrive_perception.messages import (
     Message,
     MessageFactory,
     detections_message,
+    image_message,
     mask_message,
     result_message,
 )
@@ -46,7 +46,8 @@ class Outputs:
             if name in wanted:
                 self._publishers[name].publish(message)
         if 'overlay' in wanted:
-            self._publishers['overlay'].publish(self._overlay(header, rgb, prediction))
+            picture = draw_overlay(rgb, prediction, self._labels)
+            self._publishers['overlay'].publish(image_message(self._make, header, picture))
 
     def _results(
         self, header: Message, prediction: Prediction, wanted: set[str]
@@ -64,16 +65,3 @@ class Outputs:
         if whole:
             messages['result'] = result_message(make, header, *messages.values())
         return messages
-
-    def _overlay(self, header: Message, rgb: np.ndarray, prediction: Prediction) -> Message:
-        picture = draw_overlay(rgb, prediction, self._labels)
-        data, step = rgb_to_image_data(picture, 'rgb8')
-        return self._make(
-            'sensor_msgs/msg/Image',
-            header=header,
-            height=picture.shape[0],
-            width=picture.shape[1],
-            encoding='rgb8',
-            step=step,
-            data=self._make.uint8_array(data),
-        )

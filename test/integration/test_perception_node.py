@@ -178,6 +178,7 @@ def test_diagnostics_tell_of_bad_images_and_of_better_times(graph, raw):
     assert warned[0].level in (b'\x01', b'\x02')
 
     def recovered():
+        time.sleep(0.1)  # slow enough that none is dropped
         camera.publish(image_message(SMALL, 50))
         return statuses(graph, name)[-1].level == b'\x00'
 
