@@ -11,8 +11,9 @@ SHELL := /bin/sh
 SETUP_PYTHON = $(or $(PYTHON),$(shell test -x .venv/bin/python && echo .venv/bin/python || echo python3))
 IN_VENV = . .venv/bin/activate &&
 # The demo talks to itself: on this host only, in a domain that no robot near you uses.
-PRIVATE_GRAPH = export ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST ROS_LOCALHOST_ONLY=1 \
-	ROS_DOMAIN_ID=$${ROS_DOMAIN_ID:-$$(( $$$$ % 100 + 1 ))};
+# Humble knows only the older of the two names, which newer distributions warn of.
+LOCAL_ONLY = $(if $(filter humble,$(ROS_DISTRO)),ROS_LOCALHOST_ONLY=1,ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST)
+PRIVATE_GRAPH = export $(LOCAL_ONLY) ROS_DOMAIN_ID=$${ROS_DOMAIN_ID:-$$(( $$$$ % 100 + 1 ))};
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
