@@ -37,7 +37,15 @@ def main(argv: list[str] | None = None) -> int:
     for name, (module_name, summary) in _COMMANDS.items():
         subparser = subparsers.add_parser(name, help=summary, description=summary)
         if argv[:1] == [name]:
-            module = importlib.import_module(module_name)
+            try:
+                module = importlib.import_module(module_name)
+            except ImportError as error:
+                print(
+                    f'unidrive: error: {sys.executable} lacks what `{name}` needs ({error}); '
+                    'install config/setup/requirements.lock, or use the .venv of `make setup`',
+                    file=sys.stderr,
+                )
+                return 2
             module.add_arguments(subparser)
     args = parser.parse_args(argv)
     try:

@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from unidrive_perception.errors import UserError
 from unidrive_training.data.augment import Augmentation
@@ -15,17 +16,20 @@ from unidrive_training.data.stream import Source
 from unidrive_training.models.multitask import ModelConfig
 from unidrive_training.typed import Typed, parse, read_yaml
 
+InputSide = Annotated[int, Field(gt=0, multiple_of=32)]
+"""Pixels; the coarsest level of the pyramid has stride 32."""
+
 
 class Phase(Typed):
     """A stretch of training at one input size (height, width); its learning rate warms up, then
     decays.
     """
 
-    input_size: tuple[int, int]
-    iterations: int
-    batch_size: int
-    learning_rate: float
-    warmup: int = 200
+    input_size: tuple[InputSide, InputSide]
+    iterations: PositiveInt
+    batch_size: PositiveInt
+    learning_rate: PositiveFloat
+    warmup: NonNegativeInt = 200
 
 
 class TaskWeights(Typed):
@@ -44,16 +48,17 @@ class TrainingConfig(Typed):
     model: ModelConfig
     data: tuple[Source, ...] = ()
     augmentation: Augmentation = Augmentation()
-    phases: list[Phase]
+    phases: Annotated[list[Phase], Field(min_length=1)]
     loss_weights: TaskWeights = TaskWeights()
     weight_decay: float = 1e-4
     clip_norm: float = 1.0
-    ema_decay: float = 0.999
-    score_threshold: float = 0.3
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    score_threshold: Annotated[float, Field(ge=0, le=1)] = 0.3
     bfloat16: bool = True
-    workers: int = 1
-    log_every: int = 50
-    checkpoint_every: int = 500
+    workers: NonNegativeInt = 1
+    cache_gb: Annotated[float, Field(ge=0)] = 4.0  # of decoded images, per worker
+    log_every: PositiveInt = 50
+    checkpoint_every: PositiveInt = 500
 
     @property
     def input_size(self) -> tuple[int, int]:

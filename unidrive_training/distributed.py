@@ -31,15 +31,13 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def mean_over_ranks(value: float, device: torch.device) -> float:
-    """Mean of a number over the processes (the official losses divide by the mean number of
-    truths).
-    """
+def mean_over_ranks(values: list[float], device: torch.device) -> list[float]:
+    """Mean of each number over the processes. All of them must call it, with as many numbers."""
     if world_size() == 1:
-        return value
-    total = torch.tensor(value, dtype=torch.float64, device=device)
+        return values
+    total = torch.tensor(values, dtype=torch.float64, device=device)
     dist.all_reduce(total)
-    return total.item() / world_size()
+    return (total / world_size()).tolist()
 
 
 def average_gradients(model: nn.Module) -> None:

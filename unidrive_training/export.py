@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import logging
 import shutil
@@ -96,8 +95,20 @@ def check_program(model: MultiTaskModel, input_size: tuple[int, int], path: Path
     for task in ('semantic', 'drivable'):
         if task in expected and np.mean(expected[task] != actual[task]) > 1e-3:
             raise UserError(f'exported program disagrees with the model on {task}; file a bug')
-    if 'scores' in expected and not np.allclose(expected['scores'], actual['scores'], atol=1e-3):
-        raise UserError('exported program disagrees with the model on scores; file a bug')
+    if 'scores' in expected and not _same_detections(expected, actual):
+        raise UserError('exported program disagrees with the model on detections; file a bug')
+
+
+def _same_detections(expected: dict[str, np.ndarray], actual: dict[str, np.ndarray]) -> bool:
+    """Boxes within 0.05 pixels and equal classes, wherever scores leave no doubt of the order."""
+    scores = expected['scores'][0]
+    gap = np.abs(np.diff(scores)) > 1e-4
+    clear = np.r_[True, gap] & np.r_[gap, True]
+    boxes = np.abs(expected['boxes'] - actual['boxes'])[0, clear]
+    same_ids = np.array_equal(expected['class_ids'][0, clear], actual['class_ids'][0, clear])
+    return (
+        np.allclose(scores, actual['scores'][0], atol=1e-3) and same_ids and (boxes < 0.05).all()
+    )
 
 
 def _manifest(
@@ -114,12 +125,11 @@ def _manifest(
         )
         for task in model.heads
     }
-    sha256 = hashlib.sha256(program.read_bytes()).hexdigest()
     return Manifest(
         name=config.name,
         input=InputSpec(height, width, IMAGENET_MEAN, IMAGENET_STD, DEFAULT_FILL),
         tasks=tasks,
-        program=ProgramSpec('onnx', program.name, sha256),
+        program=ProgramSpec.of_file(program),
         training={'config': config.model_dump(mode='json'), **facts},
         metrics=scores,
     )

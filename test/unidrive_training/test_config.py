@@ -40,6 +40,11 @@ def test_overrides_reach_nested_settings(repo_root):
         ('nonsense', 'KEY=VALUE'),
         ('phases.9.iterations=1', 'phases.9.iterations'),
         ('seed.x=1', 'seed.x'),
+        ('phases.0.input_size=[150, 256]', 'multiple of 32'),
+        ('phases.0.iterations=0', 'phases.0.iterations'),
+        ('model.heads.segmentation={}', 'model.heads.segmentation'),
+        ('data=[{root: x, weight: 0}]', 'weight'),
+        ('phases=[]', 'phases'),
     ],
 )
 def test_a_wrong_setting_is_named(repo_root, override, named):

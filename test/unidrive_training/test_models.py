@@ -101,16 +101,15 @@ def test_ignored_pixels_have_no_gradient_and_no_influence():
     label[:, 24:] = 1
     label[:, 40:] = 255
     logits, masks = mask_layers(requires_grad=True)
-    losses = mask_set_losses([(logits, masks)], [label], MaskLossWeights(), (8, 12))
+    losses = mask_set_losses([(logits, masks)], [label], MaskLossWeights(), (8, 12), 2.0)
     sum(losses.values()).backward()
     assert masks.grad[..., 10:].abs().max() == 0
     assert masks.grad[..., :10].abs().max() > 0
     changed = masks.detach().clone()
     changed[..., 10:] = 50
-    again = mask_set_losses([(logits, changed)], [label], MaskLossWeights(), (8, 12))
-    assert {k: float(v) for k, v in again.items()} == pytest.approx(
-        {k: float(v) for k, v in losses.items()}
-    )
+    again = mask_set_losses([(logits, changed)], [label], MaskLossWeights(), (8, 12), 2.0)
+    for name, value in losses.items():
+        torch.testing.assert_close(again[name], value)
 
 
 def test_a_perfect_prediction_is_matched_and_costs_almost_nothing():
@@ -127,7 +126,7 @@ def test_a_perfect_prediction_is_matched_and_costs_almost_nothing():
         masks[0, query] = mask * 20 - 10
     queries, indices = match(logits[0], masks[0], target, MaskLossWeights())
     assert dict(zip(queries.tolist(), indices.tolist(), strict=True)) == {1: 1, 3: 0}
-    losses = mask_set_losses([(logits, masks)], [label], MaskLossWeights(), (8, 12))
+    losses = mask_set_losses([(logits, masks)], [label], MaskLossWeights(), (8, 12), 2.0)
     assert sum(losses.values()) < 1e-3
 
 
@@ -135,11 +134,26 @@ def test_more_classes_than_queries_and_no_class_at_all():
     logits, masks = mask_layers(queries=2, classes=3, batch=2)
     many = torch.arange(3, dtype=torch.uint8).repeat_interleave(16).expand(32, 48)
     empty = torch.full((32, 48), 255, dtype=torch.uint8)
-    losses = mask_set_losses([(logits, masks)], [many, empty], MaskLossWeights(), (16, 24))
+    losses = mask_set_losses([(logits, masks)], [many, empty], MaskLossWeights(), (16, 24), 3.0)
     assert all(torch.isfinite(torch.as_tensor(v)) for v in losses.values())
-    nothing = mask_set_losses([(logits, masks)], [empty, empty], MaskLossWeights(), (16, 24))
+    nothing = mask_set_losses([(logits, masks)], [empty, empty], MaskLossWeights(), (16, 24), 3.0)
     assert float(nothing['mask']) == 0 and float(nothing['dice']) == 0
     assert float(nothing['label']) > 0
+
+
+def test_fixed_matching_gives_each_class_its_own_query():
+    label = torch.zeros(32, 48, dtype=torch.uint8)
+    label[:, 24:] = 2
+    logits, masks = mask_layers(queries=3, requires_grad=True)
+    losses = mask_set_losses(
+        [(logits, masks)], [label], MaskLossWeights(), (8, 12), 2.0, fixed=True
+    )
+    (losses['mask'] + losses['dice']).backward()
+    touched = masks.grad.abs().sum((0, 2, 3)) > 0
+    assert touched.tolist() == [True, False, True]
+    head = {'name': 'maskformer', 'queries': 2, 'matching': 'fixed'}
+    with pytest.raises(UserError, match='queries >= 3'):
+        HEADS.build(head, in_channels=256, classes=3)
 
 
 def test_detection_losses_on_empty_and_crowded_images():
@@ -150,7 +164,7 @@ def test_detection_losses_on_empty_and_crowded_images():
     scale = torch.tensor([96.0, 64, 96, 64])
     crowded = box_target(*[[i, i, i + 10, i + 12] for i in range(7)])  # more truths than proposals
     for targets in ([box_target(), box_target()], [crowded, box_target()]):
-        losses = box_set_losses([(logits, boxes)], targets, scale, BoxLossWeights())
+        losses = box_set_losses([(logits, boxes)], targets, scale, BoxLossWeights(), 1.0)
         assert all(torch.isfinite(v) for v in losses.values())
         if not any(len(t.boxes) for t in targets):
             assert losses['l1'] == 0 and losses['giou'] == 0 and losses['label'] > 0
@@ -166,7 +180,7 @@ def test_a_class_that_is_not_annotated_is_not_a_negative():
 
     def label_loss(logits, known):
         target = box_target([0, 0, 10, 10], annotated=known)
-        return box_set_losses([(logits, boxes)], [target], scale, BoxLossWeights())['label']
+        return box_set_losses([(logits, boxes)], [target], scale, BoxLossWeights(), 1.0)['label']
 
     assert label_loss(loud, annotated) == label_loss(quiet, annotated)
     everything = torch.ones(10, dtype=torch.bool)

@@ -2,14 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training for real, in miniature: it learns, it resumes exactly, it refuses what cannot work."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
+import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_training import tiny_config
 
 from unidrive_perception.errors import UserError
-from unidrive_training.data.bdd100k import read_split
+from unidrive_training.data.bdd100k import Bdd100kWriter, read_mask, read_split
 from unidrive_training.data.sample import letterbox, load_sample
 from unidrive_training.data.stream import TrainingStream, collate, quotas
 from unidrive_training.engine.checkpoint import load_trained_model
@@ -100,7 +105,9 @@ def test_a_run_folder_is_neither_overwritten_nor_resumed_with_another_config(sce
 
 
 def test_training_starts_from_another_run(trained, scenes, tmp_path):
-    trainer = Trainer(tiny_config(scenes, 1), tmp_path, 'cpu', init=trained)
+    config = tiny_config(scenes, 1)
+    trainer = Trainer(config, tmp_path, 'cpu', init=trained)
+    trainer._stream(config.phases[0])  # which fits the proposals of a run from scratch
     model, _, _ = load_trained_model(trained)
     for name, value in model.state_dict().items():
         assert torch.equal(trainer.model.state_dict()[name], value)
@@ -112,6 +119,41 @@ def test_a_loss_that_is_not_finite_stops_the_run(scenes, tmp_path):
         trainer.model.backbone.conv1.weight.fill_(float('nan'))
     with pytest.raises(UserError, match='loss is not finite at iteration 0'):
         trainer.run()
+
+
+def test_processes_may_have_different_tasks(scenes, tmp_path):
+    """Rank 0 sees only boxes, rank 1 only masks; both end with the same weights."""
+    record = read_split(scenes, 'train')[0]
+    image = record.image
+    with Bdd100kWriter(tmp_path / 'boxes', 'train') as writer:
+        labels = record.boxes
+        writer.add('a', image, boxes=labels.boxes, class_ids=labels.class_ids)
+    with Bdd100kWriter(tmp_path / 'masks', 'train') as writer:
+        masks = {'semantic': read_mask(record.semantic), 'drivable': read_mask(record.drivable)}
+        writer.add('a', image, **masks)
+    config = tiny_config(tmp_path, 3).model_dump(mode='json')
+    config['phases'][0]['batch_size'] = 2
+    (tmp_path / 'config.yaml').write_text(yaml.safe_dump(config | {'data': []}))
+    command = [sys.executable, '-m', 'torch.distributed.run', '--nproc-per-node', '2']
+    command += ['--master-port', '0', '-m', 'unidrive_training.cli', 'train']
+    command += [str(tmp_path / 'config.yaml'), str(tmp_path / 'run'), '--device', 'cpu']
+    command += ['--data', str(tmp_path / 'boxes'), '--data', str(tmp_path / 'masks')]
+    subprocess.run(command, check=True, timeout=300, env=os.environ | {'OMP_NUM_THREADS': '1'})
+    start = MultiTaskModel(config_of(tmp_path / 'run').model)
+    state = torch.load(tmp_path / 'run' / 'checkpoint.pt')
+    assert state['iteration'] == 3
+    for task in ('detection', 'semantic', 'drivable'):
+        prefix = f'heads.{task}.'
+        changed = [
+            not torch.equal(value, state['model'][name])
+            for name, value in start.state_dict().items()
+            if name.startswith(prefix)
+        ]
+        assert any(changed), f'rank 0 never got the gradients of {task}'
+
+
+def config_of(run):
+    return load_trained_model(run)[1]
 
 
 def stream(scenes, **options):
@@ -143,6 +185,13 @@ def test_processes_share_a_batch(scenes):
 )
 def test_batch_quotas(weights, size, expected):
     assert quotas(weights, size) == expected
+
+
+def test_the_cache_is_bounded(scenes):
+    small = stream(scenes, cache_gb=0.001)
+    small[0], small[1]
+    assert sum(sample.nbytes for sample in small._cache.values()) <= 1e6
+    assert torch.equal(small[2][0], stream(scenes)[2][0])
 
 
 def test_too_many_sources_for_a_batch():

@@ -18,6 +18,8 @@ absent.
 from __future__ import annotations
 
 import json
+import warnings
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -84,6 +86,7 @@ def read_split(root: str | Path, split: str) -> list[Record]:
             'give a BDD100K-layout folder (see `unidrive scenes` and `unidrive convert`)'
         )
     boxes = _read_boxes(root / 'labels' / 'det_20' / f'det_{split}.json')
+    _warn_of_strangers(root, split, images.keys(), boxes.keys())
     records = []
     for name, path in sorted(images.items()):
         record = Record(name, path, boxes=boxes.get(name))
@@ -121,6 +124,23 @@ def _images(root: Path, split: str) -> dict[str, Path]:
         if folder.is_dir():
             found |= {p.stem: p for p in folder.iterdir() if p.suffix.lower() in _IMAGE_SUFFIXES}
     return found
+
+
+def _warn_of_strangers(
+    root: Path, split: str, images: Collection[str], boxes: Collection[str]
+) -> None:
+    """Labels whose image is missing are the usual sign of a wrong or half download."""
+    found = {'det_20': set(boxes)}
+    for kind in ('sem_seg', 'drivable'):
+        found[kind] = {path.stem for path in (root / f'labels/{kind}/masks' / split).glob('*.png')}
+    for kind, names in found.items():
+        strangers = sorted(names - set(images))
+        if strangers:
+            warnings.warn(
+                f'{root}: {len(strangers)} {kind} labels of {split} have no image, '
+                f'the first {strangers[0]}',
+                stacklevel=3,
+            )
 
 
 def _existing(path: Path) -> Path | None:
@@ -188,8 +208,9 @@ class Bdd100kWriter:
     def __enter__(self) -> Bdd100kWriter:
         return self
 
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
+    def __exit__(self, error_type: type | None, *_: object) -> None:
+        if error_type is None:  # boxes of half a dataset must not look like those of a whole one
+            self.close()
 
     def add(
         self,
@@ -199,11 +220,13 @@ class Bdd100kWriter:
         class_ids: np.ndarray | None = None,
         semantic: np.ndarray | None = None,
         drivable: np.ndarray | None = None,
+        ignored: np.ndarray | None = None,
     ) -> None:
         """Write one image with the labels that are not ``None``.
 
         ``image`` (H, W, 3) uint8 RGB, or the path of a file to copy as it is (a JPEG is not
-        encoded twice); ``boxes`` (N, 4) xyxy pixels with ``class_ids`` (N,); ``semantic`` and
+        encoded twice); ``boxes`` (N, 4) xyxy pixels with ``class_ids`` (N,) and ``ignored`` (N,)
+        bool, true where a detector is neither to find nor to leave out; ``semantic`` and
         ``drivable`` (H, W) uint8.
         """
         images = self.root / 'images' / '100k'
@@ -218,7 +241,7 @@ class Bdd100kWriter:
                 path = self._path(self.root / 'labels' / kind / 'masks', name, '.png')
                 _write(path, mask, [cv2.IMWRITE_PNG_COMPRESSION, 3])
         if boxes is not None:
-            self._frames.append(_scalabel_frame(name, boxes, class_ids))
+            self._frames.append(_scalabel_frame(name, boxes, class_ids, ignored))
 
     def close(self) -> None:
         """Write the detection JSON (only when some image had box labels)."""
@@ -243,12 +266,15 @@ def _write(path: Path, pixels: np.ndarray, options: list[int]) -> None:
         raise UserError(f'{path}: could not be written; is the disk full?')
 
 
-def _scalabel_frame(name: str, boxes: np.ndarray, class_ids: np.ndarray) -> dict:
+def _scalabel_frame(
+    name: str, boxes: np.ndarray, class_ids: np.ndarray, ignored: np.ndarray | None
+) -> dict:
+    ignored = np.zeros(len(boxes), bool) if ignored is None else ignored
     labels = [
         {
             'id': str(i),
             'category': DETECTION.names[int(class_id)],
-            'attributes': {},
+            'attributes': {'ignored': True} if ignored[i] else {},
             'box2d': dict(zip(('x1', 'y1', 'x2', 'y2'), map(float, box), strict=True)),
         }
         for i, (box, class_id) in enumerate(zip(boxes, class_ids, strict=True))

@@ -24,6 +24,12 @@ class Sample:
     semantic: np.ndarray | None
     drivable: np.ndarray | None
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the pixels."""
+        layers = (self.image, self.semantic, self.drivable)
+        return sum(layer.nbytes for layer in layers if layer is not None)
+
 
 def load_sample(record: Record, longest_side: int | None = None) -> Sample:
     """Read a record's files; larger images are shrunk to ``longest_side`` (area average)."""

@@ -6,11 +6,13 @@ resumes exactly.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch.utils.data import DataLoader, Dataset
 
 from unidrive_perception.errors import UserError
@@ -25,7 +27,7 @@ class Source(Typed):
     """One BDD100K-layout folder and its share of every batch, relative to the other sources."""
 
     root: Path
-    weight: float = 1.0
+    weight: float = Field(1.0, gt=0)
 
 
 class TrainingStream(Dataset):
@@ -40,6 +42,7 @@ class TrainingStream(Dataset):
         seed: int,
         rank: int = 0,
         ranks: int = 1,
+        cache_gb: float = 4.0,
     ) -> None:
         self.records = [read_split(source.root, 'train') for source in sources]
         for source, records in zip(sources, self.records, strict=True):
@@ -49,9 +52,11 @@ class TrainingStream(Dataset):
         # Of N processes, process r makes every N-th sample of the batch, beginning with the r-th.
         self._sources = np.repeat(np.arange(len(counts)), counts)[rank::ranks]
         self._rank = rank
+        self._names = [str(source.root) for source in sources]
         self._input_size = input_size
         self._augmentation, self._seed = augmentation, seed
         self._cache: dict[tuple[int, int], Sample] = {}
+        self._cache_room = round(cache_gb * 1e9)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, Targets]:
         rng = np.random.default_rng((self._seed, index, self._rank))
@@ -61,11 +66,20 @@ class TrainingStream(Dataset):
         """Batches start..stop-1 in order, made by worker processes."""
         return DataLoader(self, batch_size=None, sampler=range(start, stop), num_workers=workers)
 
+    def summary(self) -> str:
+        """A line per source: how many images are labelled for each task."""
+        lines = []
+        for source, records in zip(self._names, self.records, strict=True):
+            counts = Counter(task for record in records for task in record.tasks())
+            tasks = ', '.join(f'{task} {count}' for task, count in sorted(counts.items()))
+            lines.append(f'{source}: {len(records)} training images; labelled: {tasks}')
+        return '\n'.join(lines)
+
     def labelled_boxes(self) -> np.ndarray:
         """All training boxes as (N, 4) cxcywh fractions of the letterboxed input."""
         found = []
         for records in self.records:
-            labelled = [r for r in records if r.boxes is not None and len(r.boxes.boxes)]
+            labelled = [r for r in records if r.boxes is not None and not r.boxes.crowd.all()]
             for record in labelled[:: max(1, len(labelled) // 300)]:
                 found.append(self._fractions(record))
         return np.concatenate(found) if found else np.zeros((0, 4))
@@ -73,7 +87,7 @@ class TrainingStream(Dataset):
     def _fractions(self, record: Record) -> np.ndarray:
         height, width = load_sample(record).image.shape[:2]
         fit = min(self._input_size[0] / height, self._input_size[1] / width)
-        boxes = record.boxes.boxes * fit / np.tile(self._input_size[::-1], 2)
+        boxes = record.boxes.boxes[~record.boxes.crowd] * fit / np.tile(self._input_size[::-1], 2)
         return np.concatenate(
             ((boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]), axis=1
         )
@@ -83,12 +97,16 @@ class TrainingStream(Dataset):
         return augment(sample, self._input_size, self._augmentation, rng)
 
     def _load(self, source: int, index: int) -> Sample:
-        """Decoded samples stay in memory, shrunk to what the largest view can show."""
+        """Decoded samples stay in memory while there is room, shrunk to what a view can show."""
         key = (source, index)
-        if key not in self._cache:
-            longest = round(max(self._input_size) * self._augmentation.scale[1])
-            self._cache[key] = load_sample(self.records[source][index], longest)
-        return self._cache[key]
+        if key in self._cache:
+            return self._cache[key]
+        longest = round(max(self._input_size) * self._augmentation.scale[1])
+        sample = load_sample(self.records[source][index], longest)
+        self._cache_room -= sample.nbytes
+        if self._cache_room > 0:
+            self._cache[key] = sample
+        return sample
 
 
 def quotas(weights: list[float], batch_size: int) -> list[int]:

@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--input', type=Path, help='bag, video or image folder (default: generated scenes)'
     )
+    parser.add_argument('--topic', help='image topic of a bag that has several')
     parser.add_argument('--out', type=Path, default=Path('out'), help='folder for what it makes')
     parser.add_argument('--model', type=Path, help='bundle (default: the one shipped)')
     parser.add_argument('--rate', type=float, default=1.0, help='times as fast as recorded')
@@ -35,9 +36,13 @@ def run(args: argparse.Namespace) -> int:
     bundle = Bundle.load(args.model or default_bundle())
     if args.input and not args.input.exists():
         raise UserError(f'{args.input}: no such bag, video or folder')
+    if args.input and args.out.resolve() in args.input.resolve().parents:
+        raise UserError(
+            f'{args.input} lies in {args.out}, which is cleared: move it or give --out'
+        )
     _clear(args.out)
     recording = args.input or _generate(args.out / 'scenes')
-    with open_source(recording) as source:
+    with open_source(recording, args.topic) as source:
         print(f'{source.count} frames of {recording} → perception_node ({bundle.manifest.name})')
         replay = graph.Replay(recording, source, bundle.folder, args.rate)
         results = replay.record(args.out / 'results', args.out / 'logs')

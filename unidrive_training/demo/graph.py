@@ -15,13 +15,12 @@ from pathlib import Path
 
 from unidrive_perception.errors import UserError
 from unidrive_perception.image_topics import SUFFIX
-from unidrive_perception.sources import FrameSource
+from unidrive_perception.sources import FILE_TOPIC, BagSource, FrameSource
 from unidrive_perception.transport import dds_environment
 
 RECORDED = ('result', 'detections', 'semantic_mask', 'drivable_mask', 'labels', 'timing')
 _START_S = 60.0
 _LAST_RESULTS_S = 2.0
-_CLOCK_HZ = 200.0  # the age of a result is measured on /clock, so this is its resolution: 5 ms
 
 
 @dataclass
@@ -39,7 +38,7 @@ class Replay:
         Raises UserError with the end of a process's log when that process fails.
         """
         logs.mkdir(parents=True, exist_ok=True)
-        environment = os.environ | dds_environment()
+        environment = os.environ | dds_environment() | _private_graph()
         if shutil.which('ros2'):
             self._launch(results, logs, environment)
         else:
@@ -109,17 +108,28 @@ class Replay:
 
     def _camera(self) -> tuple[str, str]:
         """Transport and topic of the images, as the node is to be told."""
+        if not isinstance(self.source, BagSource):
+            return 'raw', FILE_TOPIC  # whatever the files hold, the player publishes pixels
         topic = self.source.topic
         return 'compressed' if topic.endswith(SUFFIX) else 'raw', topic.removesuffix(SUFFIX)
 
     def _player(self) -> list[str]:
-        options = ['--clock', str(_CLOCK_HZ), '--rate', str(self.rate)]
-        options += ['--wait-for-subscribers', str(_START_S)]
+        options = ['--clock', '--rate', str(self.rate), '--wait-for-subscribers', str(_START_S)]
+        if isinstance(self.source, BagSource):
+            options += ['--topics', self.source.topic]
         return [*_executable('bag_player_node'), str(self.recording), *options]
 
 
 def _executable(module: str) -> list[str]:
     return [sys.executable, '-m', f'unidrive_perception.{module}']
+
+
+def _private_graph() -> dict[str, str]:
+    """A ROS graph on this host in a domain of its own: no robot nearby is to see these images."""
+    local = {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}
+    if os.environ.get('ROS_DISTRO') == 'humble':  # knows only the older name of the same
+        local = {'ROS_LOCALHOST_ONLY': '1'}
+    return local | {'ROS_DOMAIN_ID': str(os.getpid() % 100 + 1)}
 
 
 def _simulated_time() -> list[str]:

@@ -39,7 +39,8 @@ def write_grid(path: Path, source: FrameSource, outcome: Outcome) -> Path:
     stamps = sorted(outcome.results)
     chosen = {stamps[i] for i in np.linspace(0, len(stamps) - 1, _GRID).astype(int)}
     grid = picture_grid(list(_overlays(source, outcome, chosen)), _COLUMNS)
-    cv2.imwrite(str(path), cv2.cvtColor(grid, cv2.COLOR_RGB2BGR))
+    if not cv2.imwrite(str(path), cv2.cvtColor(grid, cv2.COLOR_RGB2BGR)):
+        raise UserError(f'{path}: could not be written; is the disk full?')
     return path
 
 

@@ -26,6 +26,8 @@ from unidrive_training.evaluation.segmentation import SegmentationEvaluator
 _MASKS = ('semantic', 'drivable')
 _STAGES = ('decode', 'preprocess', 'inference', 'postprocess', 'publish')
 
+_ANOTHER_CLOCK_MS = 60_000.0
+
 
 @dataclass
 class Outcome:
@@ -36,6 +38,7 @@ class Outcome:
     results: dict[int, ResultArrays]
     labels: dict[str, LabelTable]
     times: dict[str, np.ndarray]
+    received: int
     dropped: int
     bad: int
     scores: dict[str, float]
@@ -70,6 +73,7 @@ def read_outcome(results: Path, recording: Path, source: FrameSource) -> Outcome
         results=predictions,
         labels=labels,
         times=times,
+        received=timings[-1].received,
         dropped=timings[-1].dropped,
         bad=timings[-1].bad,
         scores=_scores(recording, predictions, labels),
@@ -94,8 +98,9 @@ def _scores(
             if found is None:
                 continue
             if message.topic == '/truth/detections' and boxes:
-                truth_boxes, _, truth_ids = arrays_from_detections(truth)
-                boxes.add(truth_boxes, truth_ids, found.boxes, found.scores, found.class_ids)
+                truth_boxes, truth_scores, truth_ids = arrays_from_detections(truth)
+                detections = (found.boxes, found.scores, found.class_ids)
+                boxes.add(truth_boxes, truth_ids, *detections, crowd=truth_scores == 0)
                 scored.add('detection')
             elif task in masks:
                 masks[task].add(array_from_mask(truth), getattr(found, task))
@@ -107,20 +112,24 @@ def _scores(
     return scores
 
 
+def _latency(age: np.ndarray) -> str:
+    age = age[np.isfinite(age)]
+    if not len(age) or abs(np.median(age)) > _ANOTHER_CLOCK_MS:
+        return 'not known: the stamps of the images are not the times at which they were recorded'
+    p50, p99 = np.percentile(age, [50, 99])
+    return f'{p50:.0f} ms median, {p99:.0f} ms p99 (image due → results published)'
+
+
 def table(outcome: Outcome) -> str:
     """The outcome as text."""
-    age = outcome.times['age']
-    age = age[np.isfinite(age)]
     rows = [
-        ('frames played', f'{outcome.frames}'),
+        ('frames', f'{outcome.frames} played, {outcome.received} received by the node'),
         ('results', f'{len(outcome.results)} ({outcome.dropped} dropped, {outcome.bad} bad)'),
     ]
     if outcome.span_s > 0:
         rate = (len(outcome.results) - 1) / outcome.span_s
         rows.append(('rate', f'{rate:.1f} results per second of the recording'))
-    if len(age):
-        p50, p99 = np.percentile(age, [50, 99])
-        rows.append(('latency', f'{p50:.0f} ms median, {p99:.0f} ms p99 (image due → published)'))
+    rows.append(('latency', _latency(outcome.times['age'])))
     stages = ', '.join(f'{name} {np.median(outcome.times[name]):.1f}' for name in _STAGES)
     rows.append(('stages, ms', f'{stages} (medians)'))
     rows += [(name, f'{value:.3f}') for name, value in outcome.scores.items()]

@@ -49,11 +49,15 @@ def load_trained_model(path: Path) -> tuple[MultiTaskModel, TrainingConfig, dict
     return model.eval(), config, facts
 
 
-def load_average(model: MultiTaskModel, path: Path) -> None:
-    """Start ``model`` from the averaged weights of another run; every parameter must match."""
-    try:
-        model.load_state_dict(read_checkpoint(path)['average'])
-    except RuntimeError as error:
-        raise UserError(
-            f'{path}: not a checkpoint of this model ({error})'.replace('\n', ' ')
-        ) from error
+def load_average(model: MultiTaskModel, path: Path) -> list[str]:
+    """Start ``model`` from the averaged weights of another run, where name and shape are equal.
+
+    Returns the names that start from scratch instead; UserError when nothing fits.
+    """
+    weights = read_checkpoint(path)['average']
+    own = model.state_dict()
+    fitting = {n: w for n, w in weights.items() if n in own and own[n].shape == w.shape}
+    if not fitting:
+        raise UserError(f'{path}: no weight fits this model; give a run of a similar config')
+    model.load_state_dict(fitting, strict=False)
+    return sorted(own.keys() - fitting.keys())

@@ -18,7 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'config', type=Path, help='training config, e.g. config/training/nano.yaml'
     )
-    parser.add_argument('out', type=Path, help='run folder: checkpoint, config, TensorBoard log')
+    parser.add_argument(
+        'out', type=Path, help='run folder: checkpoint (with the config), TensorBoard log'
+    )
     parser.add_argument(
         '--data',
         action='append',

@@ -27,8 +27,11 @@ from unidrive_training.engine.checkpoint import (
     read_checkpoint,
     save_checkpoint,
 )
+from unidrive_training.engine.preview import draw_predictions
 from unidrive_training.models.multitask import MultiTaskModel
 from unidrive_training.models.targets import Targets
+
+_PICTURES = 3
 
 
 class Trainer:
@@ -46,8 +49,10 @@ class Trainer:
         self.device = torch.device(distributed.start(device))
         torch.manual_seed(config.seed)
         self.model = MultiTaskModel(config.model).to(self.device)
+        self._init = init
         if init and not resume:
-            load_average(self.model, init)
+            scratch = load_average(self.model, init)
+            print(f'{len(scratch)} weights start from scratch: {", ".join(scratch) or "none"}')
         self.model = self.model.to(memory_format=torch.channels_last)
         self.average = AveragedModel(
             self.model, multi_avg_fn=_moving_average(config.ema_decay), use_buffers=True
@@ -69,7 +74,7 @@ class Trainer:
         total = sum(phase.iterations for phase in self.config.phases)
         leads = distributed.rank() == 0
         writer = (
-            SummaryWriter(self.folder / 'tensorboard', purge_step=self.iteration)
+            SummaryWriter(self.folder / 'tensorboard', purge_step=self.iteration + 1)
             if leads
             else None
         )
@@ -86,6 +91,7 @@ class Trainer:
                     self._log(writer, bar, terms, learning_rate, phase)
                 if leads and (last or self.iteration % self.config.checkpoint_every == 0):
                     save_checkpoint(self.folder, self._state())
+                    self._draw(writer, images)
         if leads:
             writer.close()
 
@@ -112,8 +118,11 @@ class Trainer:
             config.seed,
             distributed.rank(),
             distributed.world_size(),
+            config.cache_gb,
         )
-        if self.iteration == 0 and 'detection' in self.model.heads:
+        if distributed.rank() == 0:
+            tqdm.write(stream.summary())
+        if self.iteration == 0 and not self._init and 'detection' in self.model.heads:
             self._fit_proposals(stream)
         return stream
 
@@ -137,7 +146,10 @@ class Trainer:
         )
         if not math.isfinite(loss.item()):
             values = {name: value.item() for name, value in terms.items()}
-            raise UserError(f'loss is not finite at iteration {self.iteration}: {values}')
+            raise UserError(
+                f'loss is not finite at iteration {self.iteration} ({values}); '
+                'lower the learning rate or --set bfloat16=false, and --resume'
+            )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         distributed.average_gradients(self.model)
@@ -160,6 +172,13 @@ class Trainer:
         size = 'x'.join(map(str, phase.input_size[::-1]))
         brief = {name: f'{value.item():.2f}' for name, value in terms.items()}
         bar.set_postfix({'size': size, **brief})
+
+    def _draw(self, writer: SummaryWriter, images: Tensor) -> None:
+        """What the averaged model sees in some images of the last batch."""
+        threshold = self.config.score_threshold
+        pictures = draw_predictions(self.average.module, images[:_PICTURES], threshold)
+        for number, picture in enumerate(pictures):
+            writer.add_image(f'predictions/{number}', picture, self.iteration, dataformats='HWC')
 
     def _state(self) -> dict[str, object]:
         return {

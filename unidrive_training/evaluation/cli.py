@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 from unidrive_perception.bundle import Bundle
+from unidrive_perception.errors import UserError
 from unidrive_perception.predictor import Predictor
 from unidrive_training.evaluation.evaluate import AnyPredictor, evaluate
 
@@ -29,7 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Score the model on every folder."""
     predictor = _load(args.model, args.device)
-    results = {root.name: evaluate(predictor, root, args.split) for root in args.data}
+    names = [root.name for root in args.data]
+    results = {}
+    for root in args.data:
+        scores = evaluate(predictor, root, args.split)
+        if not scores:
+            raise UserError(f'{root}: no image of {args.split} has a label of a task of the model')
+        results[root.name if names.count(root.name) == 1 else str(root)] = scores
     for name, tasks in results.items():
         for task, scores in tasks.items():
             print(f'{name} {task}: {_summary(scores)}')
@@ -41,9 +48,13 @@ def run(args: argparse.Namespace) -> int:
 def _load(path: Path, device: str) -> AnyPredictor:
     if (path / 'manifest.yaml').exists() or not path.exists():
         return Predictor(Bundle.load(path), device=device, score_threshold=0.0)
+    import torch
+
     from unidrive_training.evaluation.checkpoint_predictor import CheckpointPredictor
 
-    return CheckpointPredictor(path, 'cpu' if device == 'auto' else device)
+    if device == 'auto':
+        device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    return CheckpointPredictor(path, device)
 
 
 def _summary(scores: dict) -> str:

@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import generalized_box_iou
 
-from unidrive_training.distributed import mean_over_ranks
 from unidrive_training.models.assignment import assign
 from unidrive_training.models.box_ops import paired_giou
 from unidrive_training.models.targets import BoxTarget
@@ -31,14 +30,13 @@ def box_set_losses(
     targets: list[BoxTarget],
     scale: Tensor,
     weights: BoxLossWeights,
+    count: float,
 ) -> dict[str, Tensor]:
-    """Loss summed over the stages, each matched on its own, divided by the number of truths.
+    """Loss summed over the stages, each matched on its own, divided by ``count`` (of truths).
 
     ``stages``: class logits (B, N, K) and boxes (B, N, 4) input pixels; ``scale`` (4,): W, H, W,
     H. A class that is not annotated in an image costs nothing there, whatever is predicted.
     """
-    count = sum(len(target.boxes) for target in targets)
-    count = max(1.0, mean_over_ranks(count, scale.device))
     annotated = torch.stack([target.annotated for target in targets])[:, None]  # (B, 1, K)
     total = {'label': 0.0, 'l1': 0.0, 'giou': 0.0}
     for logits, boxes in stages:

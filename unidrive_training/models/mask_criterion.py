@@ -17,7 +17,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unidrive_perception.labels import UNKNOWN
-from unidrive_training.distributed import mean_over_ranks
 from unidrive_training.models.assignment import assign
 from unidrive_training.typed import Typed
 
@@ -62,23 +61,27 @@ def mask_set_losses(
     labels: list[Tensor],
     weights: MaskLossWeights,
     loss_size: tuple[int, int],
+    count: float,
+    fixed: bool = False,
 ) -> dict[str, Tensor]:
     """Deeply supervised set loss, summed over the decoder layers.
 
     ``layers``: per decoder layer class logits (B, Q, K + 1, last is no-object) and mask logits (B,
-    Q, h, w); ``labels``: per image (H, W) ids. Mask losses are taken at ``loss_size``, matching at
-    (h, w). Returns ``label``, ``mask`` and ``dice``, already weighted.
+    Q, h, w); ``labels``: per image (H, W) ids. Mask losses are taken at ``loss_size``
+    and divided by ``count`` (of truth masks), matching at
+    (h, w). ``fixed``: query k stands for class k instead of being matched (the paper's ablation).
+    Returns ``label``, ``mask`` and ``dice``, already weighted.
     """
     coarse = [class_masks(label, tuple(layers[0][1].shape[-2:])) for label in labels]
     fine = [class_masks(label, loss_size) for label in labels]
     fine = [_same_classes(f, c) for f, c in zip(fine, coarse, strict=True)]
-    count = sum(len(c.class_ids) for c in coarse)
-    count = max(1.0, mean_over_ranks(count, labels[0].device))
     total = {'label': 0.0, 'mask': 0.0, 'dice': 0.0}
     for class_logits, mask_logits in layers:
         class_logits, mask_logits = class_logits.float(), mask_logits.float()
         matches = [
-            match(class_logits[i], mask_logits[i], target, weights)
+            _class_queries(target)
+            if fixed
+            else match(class_logits[i], mask_logits[i], target, weights)
             for i, target in enumerate(coarse)
         ]
         total['label'] += weights.label * _label_loss(class_logits, coarse, matches, weights)
@@ -93,6 +96,11 @@ def _same_classes(fine: ClassMasks, coarse: ClassMasks) -> ClassMasks:
     equal = (fine.class_ids[None] == coarse.class_ids[:, None]).to(fine.masks)  # (Tc, Tf)
     masks = torch.einsum('cf,fhw->chw', equal, fine.masks)
     return ClassMasks(coarse.class_ids, masks, fine.valid)
+
+
+def _class_queries(target: ClassMasks) -> tuple[Tensor, Tensor]:
+    """Fixed assignment: the class's own query."""
+    return target.class_ids, torch.arange(len(target.class_ids), device=target.class_ids.device)
 
 
 @torch.no_grad()

@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from unidrive_perception.labels import BDD100K_LABELS
+from unidrive_training import distributed
 from unidrive_training.models import maskformer, resnet, sparse_rcnn  # noqa: F401 (registers)
 from unidrive_training.models.fpn import FPN
 from unidrive_training.models.registry import BACKBONES, HEADS
@@ -34,7 +35,7 @@ class ModelConfig(Typed):
 
     backbone: dict[str, Any]
     fpn: FPNConfig = FPNConfig()
-    heads: dict[str, dict[str, Any]]
+    heads: dict[Literal[TASKS], dict[str, Any]]
 
 
 class MultiTaskModel(nn.Module):
@@ -75,6 +76,7 @@ class MultiTaskModel(nn.Module):
         """
         pyramid = self.pyramid(images)
         size = (images.shape[1], images.shape[2])
+        counts = self._truth_counts(targets)
         result = {}
         for task, head in self.heads.items():
             labels = targets.of(task)
@@ -82,9 +84,18 @@ class MultiTaskModel(nn.Module):
                 continue
             rows = torch.tensor(list(labels), device=images.device)
             chosen = [level[rows] for level in pyramid]
-            terms = head.losses(chosen, list(labels.values()), size)
+            terms = head.losses(chosen, list(labels.values()), size, counts[task])
             result |= {f'{task}/{name}': value for name, value in terms.items()}
         return result
+
+    def _truth_counts(self, targets: Targets) -> dict[str, float]:
+        """What each task's losses are divided by: the mean number of truths of all processes.
+
+        In one exchange, which every process takes part in whatever its images are labelled for.
+        """
+        counts = [head.truth_count(list(targets.of(t).values())) for t, head in self.heads.items()]
+        means = distributed.mean_over_ranks(counts, self.mean.device)
+        return {task: max(1.0, mean) for task, mean in zip(self.heads, means, strict=True)}
 
     @torch.no_grad()
     def predict(self, images: Tensor) -> dict[str, Tensor]:

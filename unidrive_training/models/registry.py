@@ -47,7 +47,10 @@ class Registry:
             raise UserError(f'{self.kind}: unknown name {name!r}; known names: {known}')
         cls = self._classes[name]
         config: Typed = parse(cls.Config, options, where=f'{self.kind} {name!r}')
-        return cls(config, **context)
+        try:
+            return cls(config, **context)
+        except ValueError as error:
+            raise UserError(f'{self.kind} {name!r}: {error}') from error
 
 
 BACKBONES = Registry('backbone')

@@ -94,15 +94,23 @@ class SparseRCNNHead(nn.Module):
             boxes = boxes.detach()
         return outputs
 
+    @staticmethod
+    def truth_count(labels: list[BoxTarget]) -> int:
+        """Number of truth boxes."""
+        return sum(len(target.boxes) for target in labels)
+
     def losses(
-        self, pyramid: list[Tensor], labels: list[BoxTarget], input_size: tuple[int, int]
+        self,
+        pyramid: list[Tensor],
+        labels: list[BoxTarget],
+        input_size: tuple[int, int],
+        count: float,
     ) -> dict[str, Tensor]:
-        """Weighted ``label``, ``l1`` and ``giou`` losses over all stages."""
+        """Weighted ``label``, ``l1`` and ``giou`` losses over all stages, per ``count`` truths."""
         stages = self(pyramid, input_size)
+        scale = self._scale(input_size)
         with torch.autocast(pyramid[0].device.type, enabled=False):
-            return box_set_losses(
-                stages, labels, self._scale(input_size), self.config.loss_weights
-            )
+            return box_set_losses(stages, labels, scale, self.config.loss_weights, count)
 
     def predict(
         self, pyramid: list[Tensor], input_size: tuple[int, int]

@@ -23,6 +23,8 @@ CAMERA_TOPIC = '/camera/image_raw'
 CAMERA_FRAME = 'camera_optical_frame'
 SEEDS_PER_RUN = 1_000_000
 """Drives of run ``seed`` are ``seed * SEEDS_PER_RUN``.., of validation from half-way on."""
+SMALLEST_SIDE = 0.025
+"""Of the image width (16 of 640 pixels): objects with a shorter longer side are ignored."""
 _BAG_START_NS = 1_700_000_000_000_000_000  # a fixed time, so that one seed gives one bag
 
 
@@ -70,6 +72,7 @@ def write_dataset(root: Path, split: str, scenes: SceneSet) -> dict[str, int]:
                 frame.image,
                 boxes=frame.boxes if detection else None,
                 class_ids=frame.class_ids if detection else None,
+                ignored=too_small(frame.boxes, scenes.image_size) if detection else None,
                 semantic=frame.semantic if 'semantic' in kept else None,
                 drivable=frame.drivable if 'drivable' in kept else None,
             )
@@ -100,16 +103,24 @@ def write_bag(path: Path, scenes: SceneSet, storage: str, compressed: bool) -> d
         return dict(bag.counts)
 
 
+def too_small(boxes: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+    """(N,) bool: objects too small to tell what they are, which no detector has to find.
+
+    As in KITTI, whose benchmark ignores boxes below 25 of 375 rows; here the longer side counts.
+    """
+    return (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0) < SMALLEST_SIDE * image_size[1]
+
+
 def _progress(scenes: SceneSet, name: str):
     return tqdm(scenes.frames_in_order(), total=len(scenes), desc=name, unit='frame')
 
 
 def _truth(make, header, frame: SceneFrame, image_size: tuple[int, int]):
-    """(topic, message) of a frame's truth; its boxes have score 1."""
+    """(topic, message) of a frame's truth; its boxes have score 1, those to be ignored 0."""
     boxes = SimpleNamespace(
         image_size=image_size,
         boxes=frame.boxes,
-        scores=np.ones(len(frame.boxes), np.float32),
+        scores=1 - too_small(frame.boxes, image_size).astype(np.float32),
         class_ids=frame.class_ids,
     )
     yield '/truth/detections', messages.detections_message(make, header, boxes, BDD100K_LABELS)
