@@ -1,10 +1,10 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What the class ids mean: the BDD100K tables of the three tasks, and the type that carries any other.
+"""What the class ids mean: the BDD100K tables of the three tasks, and the type of any other.
 
-Ids, names and colours are those of the BDD100K toolkit (``bdd100k/label/label.py``): detection ids are
-the official ids 1..10 minus one, semantic ids are the Cityscapes train ids, drivable ids are
-0 direct, 1 alternative, 2 background.
+Ids, names and colours are those of the BDD100K toolkit (``bdd100k/label/label.py``): detection
+ids are the official ids 1..10 minus one, semantic ids are the Cityscapes train ids, drivable ids
+are 0 direct, 1 alternative, 2 background.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ class LabelTable:
     def __post_init__(self) -> None:
         ids = [info.id for info in self.classes]
         if ids != list(range(len(ids))):
-            raise ValueError(f'{self.task} classes: ids must be 0..{len(ids) - 1} in order, got {ids}')
+            raise ValueError(
+                f'{self.task} classes: ids must be 0..{len(ids) - 1} in order, got {ids}'
+            )
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -49,7 +51,7 @@ class LabelTable:
         return [info.name for info in self.classes]
 
     def palette(self) -> np.ndarray:
-        """(256, 3) uint8 RGB lookup table: the colour of each mask value, black where undefined."""
+        """(256, 3) uint8 RGB lookup table: colour of each mask value, black where undefined."""
         table = np.zeros((256, 3), np.uint8)
         for info in self.classes:
             table[info.id] = info.color
@@ -57,7 +59,9 @@ class LabelTable:
 
 
 def _table(task: str, rows: list[tuple[str, Color]]) -> LabelTable:
-    return LabelTable(task, tuple(ClassInfo(i, name, color) for i, (name, color) in enumerate(rows)))
+    return LabelTable(
+        task, tuple(ClassInfo(i, name, color) for i, (name, color) in enumerate(rows))
+    )
 
 
 DETECTION = _table(
