@@ -3,6 +3,7 @@
 #
 # PYTHON=python3.12   the interpreter to set up with (3.10 to 3.13); else that of .venv, else python3
 # INPUT=path          what `make demo` runs on: a bag, a video or a folder of images
+# TOPIC=name          the camera, where INPUT is a bag with several
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -25,7 +26,7 @@ setup: ## make .venv, or bring it up to date
 	@$(SETUP_PYTHON) config/setup/bootstrap.py
 
 demo: setup ## node + player on generated scenes, or on INPUT=bag|video|folder
-	@$(IN_VENV) $(PRIVATE_GRAPH) unidrive demo $(if $(INPUT),--input "$(INPUT)")
+	@$(IN_VENV) $(PRIVATE_GRAPH) unidrive demo $(if $(INPUT),--input "$(INPUT)") $(if $(TOPIC),--topic "$(TOPIC)")
 
 test: setup lint ## ruff and every test
 	@$(IN_VENV) UNIDRIVE_REQUIRE_ROS=1 python -m pytest --timeout 900
