@@ -158,8 +158,13 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--start-offset', type=float, default=0.0, metavar='S', help='begin S seconds later'
     )
+    parser.add_argument('--clock', action='store_true', help='publish the played time on /clock')
     parser.add_argument(
-        '--clock', type=float, nargs='?', const=40.0, metavar='HZ', help='publish /clock (40 Hz)'
+        '--clock-rate',
+        type=float,
+        default=100.0,
+        metavar='HZ',
+        help='how often, in real time (default: 100)',
     )
     parser.add_argument('--topics', nargs='+', metavar='TOPIC', help='play only these topics')
     parser.add_argument(
@@ -170,7 +175,7 @@ def make_parser() -> argparse.ArgumentParser:
         type=float,
         default=0.0,
         metavar='S',
-        help='begin when every image topic has a subscriber, or after S seconds',
+        help='begin when any image topic has a subscriber, or after S seconds',
     )
     files = parser.add_argument_group('a video or folder as a camera')
     files.add_argument('--topic', default=FILE_TOPIC, help=f'default: {FILE_TOPIC}')
@@ -187,9 +192,8 @@ def make_parser() -> argparse.ArgumentParser:
 
 def open_recording(args: argparse.Namespace) -> BagReader | FileRecording:
     """Open what is to be played; raises UserError."""
-    for name in ('rate', 'clock'):
-        value = getattr(args, name)
-        if value is not None and not value > 0:
+    for name, value in (('rate', args.rate), ('clock-rate', args.clock_rate)):
+        if not value > 0:
             raise PlaybackError(f'--{name} must be greater than 0, not {value}')
     if not args.start_offset >= 0:
         raise PlaybackError(f'--start-offset must be 0 or more, not {args.start_offset}')
@@ -204,7 +208,7 @@ def open_recording(args: argparse.Namespace) -> BagReader | FileRecording:
             f'--start-offset {args.start_offset:g} is behind the end: {args.input} '
             f'lasts {seconds:g} s'
         )
-    for topic in args.topics or ():
+    for topic in (*(args.topics or ()), *parse_remaps(args.remap)):
         if topic not in recording.topics:
             names = ', '.join(recording.topics) or 'none'
             raise PlaybackError(f'{args.input} has no topic {topic}; its topics are: {names}')

@@ -59,7 +59,7 @@ class BagPlayer(Node):
         self._spinner.add_node(self)
         self._outputs: dict[str, Publisher] = {}
         self._offer_topics()
-        self._ticker = _PlayedClock(self, args.clock) if args.clock else None
+        self._ticker = _PlayedClock(self, args.clock_rate) if args.clock else None
         self._played = self._late = self._worst_ns = 0
 
     def play(self) -> None:
@@ -148,21 +148,23 @@ class BagPlayer(Node):
         return None
 
     def _wait_for_subscribers(self, seconds: float) -> None:
-        """Wait until every image topic (where there is none: any topic) has a subscriber."""
-        if not seconds:
+        """Wait until any image topic (where there is none: any topic) has a subscriber.
+
+        Not all of them: nobody may want the other camera, or its compressed images.
+        """
+        if not seconds or not self._outputs:
             return
         images = [
             n for n in self._outputs if self._recording.topics[n].msgtype in (IMAGE, COMPRESSED)
         ]
-        waiting = set(images or self._outputs)
+        awaited = images or sorted(self._outputs)
         end = time.monotonic_ns() + round(seconds * 1e9)
-        while waiting and time.monotonic_ns() < end:
+        while not any(self._outputs[n].get_subscription_count() for n in awaited):
+            if time.monotonic_ns() >= end:
+                names = ', '.join(self._outputs[n].topic_name for n in awaited)
+                self.get_logger().warning(f'nobody subscribed to {names} within {seconds:g} s')
+                break
             self._sleep_until(min(end, time.monotonic_ns() + 20_000_000))
-            waiting = {n for n in waiting if not self._outputs[n].get_subscription_count()}
-        if waiting:
-            self.get_logger().warning(
-                f'nobody has subscribed to {", ".join(sorted(waiting))} within {seconds:g} s'
-            )
         self._sleep_until(time.monotonic_ns() + round(SETTLING_S * 1e9))
 
     def _wait_for_delivery(self) -> None:

@@ -99,7 +99,7 @@ def test_simulated_time(tmp_path, graph):
     """With use_sim_time the bag has the times of /clock, those of the first recording."""
     source = write_image_bag(tmp_path / 'drive', count=10)
     sim_time = ('--ros-args', '-p', 'use_sim_time:=true')
-    args = ('--wait-for-subscribers', 60, '--clock', 100)
+    args = ('--wait-for-subscribers', 60, '--clock')
     with (
         Executable('bag_recorder', tmp_path / 'copy', '--topics', TOPIC, *sim_time) as recorder,
         Executable('bag_player', source, *args) as player,

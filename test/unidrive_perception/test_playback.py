@@ -54,10 +54,11 @@ def test_remaps():
     [
         (['--rate', 0], r'--rate must be greater than 0, not 0\.0'),
         (['--rate', 'nan'], '--rate must be greater than 0'),
-        (['--clock', -1], '--clock must be greater than 0'),
+        (['--clock-rate', -1], '--clock-rate must be greater than 0'),
         (['--start-offset', -1], '--start-offset must be 0 or more'),
         (['--start-offset', 99], r'--start-offset 99 is behind the end: .* lasts 0\.4 s'),
         (['--topics', '/rear'], f'no topic /rear; its topics are: {TOPIC}'),
+        (['--remap', '/rear:=/x'], f'no topic /rear; its topics are: {TOPIC}'),
     ],
 )
 def test_bad_arguments(tmp_path, args, words):
@@ -71,11 +72,12 @@ def test_missing_input(tmp_path):
         open_with(tmp_path / 'gone')
 
 
-def test_clock_without_a_number_is_40_hz(tmp_path):
+def test_clock_leaves_the_input_alone():
     parser = make_parser()
-    assert parser.parse_args(['bag']).clock is None
-    assert parser.parse_args(['bag', '--clock']).clock == 40
-    assert parser.parse_args(['bag', '--clock', '10']).clock == 10
+    assert not parser.parse_args(['bag']).clock
+    args = parser.parse_args(['--clock', 'bag'])
+    assert (args.clock, args.clock_rate, args.input) == (True, 100, 'bag')
+    assert parser.parse_args(['bag', '--clock', '--clock-rate', '10']).clock_rate == 10
 
 
 @pytest.mark.parametrize('encoding', ['rgb8', 'bgr8', 'jpeg', 'png'])
