@@ -120,8 +120,9 @@ def open_source(
 ) -> FrameSource:
     """Open a bag, a video file, an image or a folder of images (a BDD100K-layout one too).
 
-    ``topic``: of a bag, the image topic to read, needed only where there are several; of files,
-    the name for it. ``fps``: of files, frames per second (default: a video's own; 10 for images).
+    ``topic``: of a bag, the image topic to read, needed only where there are several cameras (of
+    one that is there raw and as TOPIC/compressed, the raw images are read); of files, the name
+    for it. ``fps``: of files, frames per second (default: a video's own; 10 for images).
     Raises UserError (BagError, SourceError) where there are no images.
     """
     path = Path(path)
@@ -294,11 +295,12 @@ def _natural_order(path: Path) -> list:
 
 
 def _choose_topic(path: Path, images: Mapping, wanted: str | None, topics: Mapping) -> str:
-    """Return the wanted topic, or the only one, of the ``images`` among the ``topics``."""
+    """Return the wanted topic, or that of the only camera, of the ``images`` among ``topics``."""
     if wanted in images:
         return wanted
-    if not wanted and len(images) == 1:
-        return next(iter(images))
+    cameras = [n for n in images if not n.endswith(SUFFIX) or n.removesuffix(SUFFIX) not in images]
+    if not wanted and len(cameras) == 1:
+        return cameras[0]
     if not wanted and images:
         raise SourceError(f'{path} has several image topics, choose one: {", ".join(images)}')
     listed = ', '.join(f'{topic.name} ({topic.msgtype})' for topic in topics.values())

@@ -23,8 +23,14 @@ from sample_bags import (
 
 from unidrive_perception.bags import BagError, BagWriter, open_bag
 from unidrive_perception.errors import UserError
+from unidrive_perception.image_codec import rgb_to_compressed
 from unidrive_perception.message_types import default_typestore
-from unidrive_perception.messages import BagFactory, image_message, make_header
+from unidrive_perception.messages import (
+    BagFactory,
+    compressed_message,
+    image_message,
+    make_header,
+)
 from unidrive_perception.sources import FILE_START_NS, SourceError, open_source
 
 
@@ -86,6 +92,19 @@ def test_bag_with_several_cameras(tmp_path):
         SourceError, match=r'no images on /note; its topics are: .*/note \(std_msgs'
     ):
         open_source(path, '/note')
+
+
+def test_bag_with_a_camera_raw_and_compressed(tmp_path):
+    with BagWriter(tmp_path / 'drive') as writer:
+        make = BagFactory(writer.typestore)
+        header = make_header(make, 1, 'front')
+        jpeg = compressed_message(make, header, rgb_to_compressed(picture(0)), 'jpeg')
+        writer.write('/front/compressed', jpeg, 1)
+        writer.write('/front', image_message(make, header, picture(0)), 1)
+    with open_source(tmp_path / 'drive') as source:
+        assert source.topic == '/front'
+    with open_source(tmp_path / 'drive', '/front/compressed') as source:
+        assert source.msgtype == 'sensor_msgs/msg/CompressedImage'
 
 
 def test_bag_without_images(tmp_path):
