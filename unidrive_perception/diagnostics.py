@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How well one camera is served: counters, rates over a few seconds, and a verdict. No ROS here.
 
-Times are seconds of any steady clock.
+Times are seconds of any steady clock. GPU memory is not reported: the model runs in onnxruntime,
+which does not tell how much it holds.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import functools
 import importlib.util
 import subprocess
 import sys
-from typing import Any
+from typing import Any, NamedTuple
 
 PROBE = """
 import numpy as np
@@ -24,22 +24,34 @@ assert (bridge.imgmsg_to_cv2(message, 'rgb8') == pixels[..., ::-1]).all()
 """
 
 
+class CvBridgeFound(NamedTuple):
+    """A healthy CvBridge or None, and ``sentence`` for the log: what converts images, and why."""
+
+    bridge: Any
+    sentence: str
+
+
 @functools.cache
-def find_cv_bridge() -> Any:
-    """Return a CvBridge where it is installed and converts a small image rightly, else None.
+def find_cv_bridge() -> CvBridgeFound:
+    """Find a CvBridge that is installed and converts a small image rightly.
 
     Takes about a second the first time where it is installed.
     """
     if importlib.util.find_spec('cv_bridge') is None:
-        return None
+        return _without('it is not installed')
     try:
         probe = subprocess.run(
-            [sys.executable, '-c', PROBE], capture_output=True, timeout=60, check=False
+            [sys.executable, '-c', PROBE], capture_output=True, text=True, timeout=60, check=False
         )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return _without(f'it could not be tried: {error}')
     if probe.returncode:
-        return None
+        said = probe.stderr.strip().splitlines() or ['it said nothing']
+        return _without(f'a trial of it ended with exit code {probe.returncode}: {said[-1]}')
     from cv_bridge import CvBridge
 
-    return CvBridge()
+    return CvBridgeFound(CvBridge(), 'cv_bridge converts raw images')
+
+
+def _without(reason: str) -> CvBridgeFound:
+    return CvBridgeFound(None, f'OpenCV converts raw images, without cv_bridge: {reason}')

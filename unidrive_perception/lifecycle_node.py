@@ -122,7 +122,8 @@ class PerceptionNode(LifecycleNode):
         predictor.warm_up()
         seconds = time.perf_counter() - start
         self._predictor = predictor
-        find_cv_bridge()  # tries it in a process of its own, once: better now than at activation
+        # tries it in a process of its own, once: better now than at activation
+        self.get_logger().info(find_cv_bridge().sentence)
         self._create_publishers()
         spec = bundle.manifest.input
         self.get_logger().info(
@@ -151,6 +152,11 @@ class PerceptionNode(LifecycleNode):
                 self._settings['image_reliability'],
                 self._on_image,
             )
+            if camera.topic in self._cameras:
+                camera.close()
+                raise UserError(
+                    f'parameter image_topics names {camera.topic} twice: {name!r} is it again'
+                )
             self._cameras[camera.topic] = camera
         return TransitionCallbackReturn.SUCCESS
 
@@ -239,6 +245,7 @@ class PerceptionNode(LifecycleNode):
                 processed=counters.processed,
                 dropped=counters.dropped,
                 bad=counters.bad,
+                failed=counters.failed,
             )
             self._publishers_by_name['timing'].publish(timing)
 

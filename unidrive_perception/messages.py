@@ -198,7 +198,8 @@ def mask_message(
 ) -> Message:
     """Make a SegmentationMask of ``mask`` (height, width) uint8 class ids.
 
-    ``task`` is 'semantic' or 'drivable'. None, where the model lacks that task, makes 0 rows.
+    ``task`` is 'semantic' or 'drivable'. None, where the model lacks that task, makes 0 rows; the
+    message names the task all the same.
     """
     if mask is None:
         mask = np.empty((0, 0), np.uint8)
@@ -267,8 +268,9 @@ def timing_message(
     processed: int,
     dropped: int,
     bad: int,
+    failed: int,
 ) -> Message:
-    """Make a FrameTiming of one frame: times in ms, counts since the node was activated."""
+    """Make a FrameTiming of one frame: times in ms, counts of one camera since activation."""
     return make(
         OWN + 'FrameTiming',
         header=header,
@@ -282,6 +284,7 @@ def timing_message(
         processed=processed,
         dropped=dropped,
         bad=bad,
+        failed=failed,
     )
 
 

@@ -106,7 +106,8 @@ def test_every_result_of_an_image(graph, raw):
     timing = results['timing']
     stages = [timing.decode_ms, timing.preprocess_ms, timing.inference_ms]
     assert min(*stages, timing.postprocess_ms, timing.publish_ms) > 0
-    assert timing.received >= timing.processed + timing.dropped + timing.bad
+    ended = timing.processed + timing.dropped + timing.bad + timing.failed
+    assert timing.received >= ended > 0
     age = time.time() - message.header.stamp.sec
     assert timing.age_ms / 1e3 == pytest.approx(age, rel=1e-6)  # a float32
 

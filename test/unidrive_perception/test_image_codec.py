@@ -383,9 +383,9 @@ def test_bridge_converts_only_what_it_converts_well(encoding, padding, big_endia
 
 
 def test_same_pixels_as_cv_bridge():
-    bridge = find_cv_bridge()
+    bridge, sentence = find_cv_bridge()
     if bridge is None:
-        pytest.skip('cv_bridge is not installed or not healthy')
+        pytest.skip(sentence)
     rng = np.random.default_rng(0)
     for encoding in SUPPORTED_ENCODINGS:
         bytes_per_pixel = bytes_of_a_pixel(encoding)
@@ -418,8 +418,11 @@ def broken_bridge(tmp_path, monkeypatch, source):
 
 def test_bridge_that_crashes_the_process_is_not_used(tmp_path, monkeypatch):
     source = 'import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n'
-    assert broken_bridge(tmp_path, monkeypatch, source) is None
+    bridge, sentence = broken_bridge(tmp_path, monkeypatch, source)
+    assert bridge is None and 'a trial of it ended with exit code -11' in sentence
 
 
 def test_bridge_without_its_binary_is_not_used(tmp_path, monkeypatch):
-    assert broken_bridge(tmp_path, monkeypatch, 'raise ImportError("numpy.core")\n') is None
+    source = 'raise ImportError("numpy.core")\n'
+    bridge, sentence = broken_bridge(tmp_path, monkeypatch, source)
+    assert bridge is None and sentence.endswith('ImportError: numpy.core')

@@ -127,6 +127,7 @@ def test_absent_tasks(make):
     assert len(got.boxes) == len(got.scores) == len(got.class_ids) == 0
     assert got.boxes.shape == (0, 4)
     assert (result.semantic_mask.height, len(result.semantic_mask.data)) == (0, 0)
+    assert (result.semantic_mask.task, result.drivable_mask.task) == (1, 2)
     assert got.image_size == SIZE
 
 
@@ -149,11 +150,13 @@ def test_labels(make):
 def test_timing(make):
     message = timing_message(
         make, header_of(make), StageTimes(1.0, 2.0, 3.0),
-        decode_ms=0.5, publish_ms=4.0, age_ms=20.0, received=9, processed=6, dropped=2, bad=1,
+        decode_ms=0.5, publish_ms=4.0, age_ms=20.0, received=12, processed=6, dropped=3, bad=2,
+        failed=1,
     )  # fmt: skip
     assert (message.preprocess_ms, message.inference_ms, message.postprocess_ms) == (1, 2, 3)
     assert (message.decode_ms, message.publish_ms, message.age_ms) == (0.5, 4, 20)
-    assert (message.received, message.processed, message.dropped, message.bad) == (9, 6, 2, 1)
+    assert (message.received, message.processed, message.dropped) == (12, 6, 3)
+    assert (message.bad, message.failed) == (2, 1)
 
 
 @pytest.mark.parametrize('encoding', ['rgb8', 'bgr8'])
