@@ -10,13 +10,17 @@ from pathlib import Path
 from launch.actions import (
     DeclareLaunchArgument,
     OpaqueFunction,
+    RegisterEventHandler,
     SetEnvironmentVariable,
 )
+from launch.event_handlers import OnProcessExit
+from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchContext, LaunchDescription
+from unidrive_perception.image_topics import player_options
 from unidrive_perception.transport import dds_environment
 
 PACKAGE = 'unidrive_perception'
@@ -69,12 +73,19 @@ ARGUMENTS = (
     DeclareLaunchArgument(
         'bag',
         default_value='',
-        description='Bag, video or image folder to play with /clock; empty: live',
+        description='Bag, video or image folder to play with /clock; empty: live. A video or '
+        'folder is played on image_topic, as JPEG images where image_transport:=compressed',
     ),
 )
 
 
-def start_nodes(context: LaunchContext) -> list[Node]:
+def check(event: ProcessExited, context: LaunchContext) -> None:
+    """End everything when one of the two fails; `ros2 launch` then has exit code 1."""
+    if event.returncode and not context.is_shutdown:
+        raise RuntimeError(f'{event.process_name} ended with exit code {event.returncode}')
+
+
+def start_nodes(context: LaunchContext) -> list:
     """The nodes, once the arguments are known."""
     given = {a.name: LaunchConfiguration(a.name).perform(context) for a in ARGUMENTS}
     names = {'model': 'model_path'}
@@ -100,10 +111,15 @@ def start_nodes(context: LaunchContext) -> list[Node]:
     player = Node(
         package=PACKAGE,
         executable='bag_player',
-        arguments=[given['bag'], '--clock', '--wait-for-subscribers', '20'],
+        arguments=[
+            given['bag'],
+            *('--clock', '--wait-for-subscribers', '20'),
+            *player_options(given['image_topic'], given['namespace'], given['image_transport']),
+        ],
         output='screen',
     )
-    return [perception, player]
+    ends = [OnProcessExit(target_action=node, on_exit=check) for node in (perception, player)]
+    return [*map(RegisterEventHandler, ends), perception, player]
 
 
 def generate_launch_description() -> LaunchDescription:

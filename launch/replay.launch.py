@@ -4,7 +4,8 @@
 
 ros2 launch unidrive_perception replay.launch.py bag:=drive.mcap output:=results
 
-Ends with the recording. The arguments of perception.launch.py hold here too.
+Ends with the recording, or when one of its processes fails. The arguments of
+perception.launch.py hold here too.
 """
 
 from pathlib import Path
@@ -20,11 +21,13 @@ from launch.actions import (
     TimerAction,
 )
 from launch.event_handlers import OnProcessExit
+from launch.events.process import ProcessExited
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription
+from unidrive_perception.image_topics import player_options
 from unidrive_perception.transport import dds_environment
 
 PACKAGE = 'unidrive_perception'
@@ -32,6 +35,9 @@ PERCEPTION = Path(__file__).with_name('perception.launch.py')
 
 RECORDED = ('detections', 'semantic_mask', 'drivable_mask', 'result', 'labels', 'timing')
 """As process-bag writes them, and the times that only a live node has."""
+
+INCLUDED = {'image_topic': 'camera/image_raw', 'namespace': '', 'image_transport': ''}
+"""Arguments of perception.launch.py that matter here too, with their defaults."""
 
 LAST_RESULTS_S = 2.0
 """How long the results of the last images may take after the player has ended."""
@@ -54,10 +60,21 @@ ARGUMENTS = (
 )
 
 
+def check(event: ProcessExited, context: LaunchContext) -> None:
+    """End everything when a process fails; `ros2 launch` then has exit code 1."""
+    if event.returncode and not context.is_shutdown:
+        raise RuntimeError(f'{event.process_name} ended with exit code {event.returncode}')
+
+
 def start_nodes(context: LaunchContext) -> list:
-    """The player and the recorder, once the arguments are known."""
+    """The recorder and the player, once the arguments are known."""
     given = {a.name: LaunchConfiguration(a.name).perform(context) for a in ARGUMENTS}
+    image_topic, namespace, transport = (
+        LaunchConfiguration(name, default=default).perform(context)
+        for name, default in INCLUDED.items()
+    )
     options = ['--clock', '--wait-for-subscribers', '60']
+    options += player_options(image_topic, namespace, transport)
     options += ['--rate', given['rate'], '--start-offset', given['start_offset']]
     if given['loop'].lower() == 'true':
         options.append('--loop')
@@ -68,21 +85,21 @@ def start_nodes(context: LaunchContext) -> list:
         output='screen',
     )
     end = TimerAction(period=LAST_RESULTS_S, actions=[Shutdown(reason='the recording has ended')])
-    actions = [player, RegisterEventHandler(OnProcessExit(target_action=player, on_exit=[end]))]
+    actions = [
+        RegisterEventHandler(OnProcessExit(on_exit=check)),
+        RegisterEventHandler(OnProcessExit(target_action=player, on_exit=[end])),
+    ]
     if given['output']:
-        namespace = LaunchConfiguration('namespace', default='').perform(context).strip('/')
-        node = f'/{namespace}/perception' if namespace else '/perception'
-        actions.insert(
-            0,
-            Node(
-                package=PACKAGE,
-                executable='bag_recorder',
-                arguments=[given['output'], '--topics', *(f'{node}/{name}' for name in RECORDED)],
-                parameters=[{'use_sim_time': True}],
-                output='screen',
-            ),
+        node = f'/{namespace.strip("/")}/perception'.replace('//', '/')
+        recorder = Node(
+            package=PACKAGE,
+            executable='bag_recorder',
+            arguments=[given['output'], '--topics', *(f'{node}/{name}' for name in RECORDED)],
+            parameters=[{'use_sim_time': True}],
+            output='screen',
         )
-    return actions
+        actions.append(recorder)
+    return [*actions, player]
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -26,6 +26,17 @@ def image_topic(name: str, transport: str) -> tuple[str, str]:
     return (name + SUFFIX, transport) if transport == 'compressed' else (name, transport)
 
 
+def player_options(name: str, namespace: str, transport: str) -> list[str]:
+    """Options of the player with which a video or folder comes where a launched node listens.
+
+    They are the arguments image_topic, namespace and image_transport of the launch files.
+    """
+    if not name.startswith('/'):
+        name = f'/{namespace.strip("/")}/{name}'.replace('//', '/')
+    topic, transport = image_topic(name, transport)
+    return ['--topic', topic, *(['--encoding', 'jpeg'] if transport == 'compressed' else [])]
+
+
 def are_known(publishers: Sequence[Any]) -> bool:
     """Whether there are publishers and the graph has the node names of all of them.
 

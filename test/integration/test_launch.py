@@ -172,6 +172,25 @@ def test_replay_records_and_ends_by_itself(launch, bundle, images, tmp_path):
     assert count >= 1  # of 20; how many depends on the machine
 
 
+@pytest.mark.parametrize('file', ['perception.launch.py', 'replay.launch.py'])
+def test_a_node_that_fails_ends_the_launch(launch, images, file):
+    process = launch(file, f'bag:={images}', 'model:=/nowhere/nano')
+    assert process.wait(60) == 1, launch.log()
+    assert '/nowhere/nano: no such model bundle folder' in launch.log()
+    assert 'perception_node-1 ended with exit code 1' in launch.log()
+    assert 'nobody subscribed' not in launch.log()  # the player did not play to nobody
+
+
+def test_a_folder_is_played_as_the_node_wants_it(launch, graph, bundle, images):
+    from unidrive_msgs.msg import DetectionArray
+
+    results = graph.listen(DetectionArray, '/front/perception/detections')
+    arguments = ['namespace:=front', 'image_topic:=left', 'image_transport:=compressed']
+    launch('perception.launch.py', f'model:={bundle}', f'bag:={images}', *arguments)
+    wait_until(lambda: results, 'a result', timeout=60)
+    assert 'CompressedImage on /front/left/compressed' in launch.log()
+
+
 def test_the_profile_for_large_images_is_set(launch, ros_domain, monkeypatch, repo_root):
     """By the launch file too: for the nodes that others put beside ours."""
     spec = importlib.util.spec_from_file_location(

@@ -14,6 +14,7 @@ from unidrive_perception.image_topics import (
     image_topic,
     incompatible_qos,
     no_image,
+    player_options,
 )
 
 Reliability = Enum('Reliability', 'RELIABLE BEST_EFFORT')
@@ -37,6 +38,21 @@ def publisher(name='driver', namespace='/', kind=IMAGE, reliability=Reliability.
 )
 def test_topic_of_a_transport(name, transport, expected):
     assert image_topic(name, transport) == expected
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'topic', 'compressed'),
+    [
+        (('camera/image_raw', '', ''), '/camera/image_raw', False),
+        (('camera/image', 'front', ''), '/front/camera/image', False),
+        (('/camera/image', '/front', 'raw'), '/camera/image', False),
+        (('camera/image', '/front/', 'compressed'), '/front/camera/image/compressed', True),
+        (('camera/image/compressed', '', ''), '/camera/image/compressed', True),
+    ],
+)
+def test_player_of_a_launch_file(arguments, topic, compressed):
+    encoding = ['--encoding', 'jpeg'] if compressed else []
+    assert player_options(*arguments) == ['--topic', topic, *encoding]
 
 
 def test_nothing_there():
