@@ -41,7 +41,10 @@ class TaskWeights(Typed):
 
 
 class TrainingConfig(Typed):
-    """Everything that determines a training run, beside the data itself."""
+    """Everything that determines a training run, beside the data itself.
+
+    ``rate_factors``: a part of parameter names → factor on their learning rate.
+    """
 
     name: str
     seed: int = 0
@@ -50,6 +53,7 @@ class TrainingConfig(Typed):
     augmentation: Augmentation = Augmentation()
     phases: Annotated[list[Phase], Field(min_length=1)]
     loss_weights: TaskWeights = TaskWeights()
+    rate_factors: dict[str, PositiveFloat] = Field(default_factory=dict)
     weight_decay: float = 1e-4
     clip_norm: float = 1.0
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999

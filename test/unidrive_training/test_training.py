@@ -156,6 +156,21 @@ def config_of(run):
     return load_trained_model(run)[1]
 
 
+def test_rate_factors_reach_the_parameters_they_name(scenes, tmp_path):
+    factors = {'backbone': 0.5, 'heads.semantic.decoder': 0.0625}
+    trainer = Trainer(tiny_config(scenes, 1, rate_factors=factors), tmp_path, 'cpu')
+    trainer.run()
+    rates = {
+        id(parameter): group['lr']
+        for group in trainer.optimizer.param_groups
+        for parameter in group['params']
+    }
+    by_name = {name: rates[id(p)] for name, p in trainer.model.named_parameters()}
+    full = by_name['fpn.lateral.0.weight']
+    assert by_name['backbone.conv1.weight'] == full / 2
+    assert by_name['heads.semantic.decoder.norm.weight'] == full / 16
+
+
 def stream(scenes, **options):
     config = tiny_config(scenes, 1)
     return TrainingStream(config.data, 6, (96, 160), config.augmentation, 0, **options)

@@ -58,7 +58,7 @@ class Trainer:
             self.model, multi_avg_fn=_moving_average(config.ema_decay), use_buffers=True
         )
         self.optimizer = torch.optim.AdamW(
-            _parameter_groups(self.model, config.weight_decay), lr=0.0, fused=True
+            _parameter_groups(self.model, config), lr=0.0, fused=True
         )
         self.iteration = 0
         self.seconds = 0.0
@@ -136,7 +136,7 @@ class Trainer:
         torch.manual_seed(self.config.seed + self.iteration)  # dropout, the same after a resume
         self.model.train()
         for group in self.optimizer.param_groups:
-            group['lr'] = learning_rate
+            group['lr'] = learning_rate * group['factor']
         images, targets = images.to(self.device), targets.to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bfloat16):
             terms = self.model.losses(images, targets)
@@ -225,13 +225,18 @@ def _moving_average(decay: float):
     return update
 
 
-def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
-    """Weight decay on matrices and kernels only, not on norms, biases and learned boxes."""
-    decayed, free = [], []
+def _parameter_groups(model: nn.Module, config: TrainingConfig) -> list[dict]:
+    """Weight decay on matrices and kernels only, not on norms, biases and learned boxes.
+
+    ``factor``: the group's learning rate relative to the phase's, from ``rate_factors``.
+    """
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        plain = parameter.dim() > 1 and 'proposal_boxes' not in name
-        (decayed if plain else free).append(parameter)
+        decayed = parameter.dim() > 1 and 'proposal_boxes' not in name
+        factors = [f for part, f in config.rate_factors.items() if part in name]
+        key = (config.weight_decay if decayed else 0.0, math.prod(factors))
+        groups.setdefault(key, []).append(parameter)
     return [
-        {'params': decayed, 'weight_decay': weight_decay},
-        {'params': free, 'weight_decay': 0.0},
+        {'params': parameters, 'weight_decay': decay, 'factor': factor}
+        for (decay, factor), parameters in groups.items()
     ]
