@@ -389,6 +389,9 @@ def run(argv: list[str]) -> int:
         pass
     except ParameterException as error:
         raise UserError(str(error)) from error
+    except Exception:
+        if rclpy.ok():
+            raise  # else: a signal came just before a wait, which then finds its context invalid
     finally:
         if node:
             node.close()
