@@ -8,6 +8,7 @@ Ends with the recording, or when one of its processes fails. The arguments of
 perception.launch.py hold here too.
 """
 
+import functools
 from pathlib import Path
 
 from launch.actions import (
@@ -60,10 +61,14 @@ ARGUMENTS = (
 )
 
 
-def check(event: ProcessExited, context: LaunchContext) -> None:
-    """End everything when a process fails; `ros2 launch` then has exit code 1."""
-    if event.returncode and not context.is_shutdown:
+def when_ended(event: ProcessExited, context: LaunchContext, player: Node) -> list | None:
+    """End everything after the player, and at once with exit code 1 when a process fails."""
+    if context.is_shutdown:
+        return None
+    if event.returncode:
         raise RuntimeError(f'{event.process_name} ended with exit code {event.returncode}')
+    end = Shutdown(reason='the recording has ended')
+    return [TimerAction(period=LAST_RESULTS_S, actions=[end])] if event.action is player else None
 
 
 def start_nodes(context: LaunchContext) -> list:
@@ -84,11 +89,8 @@ def start_nodes(context: LaunchContext) -> list:
         arguments=[given['bag'], *options],
         output='screen',
     )
-    end = TimerAction(period=LAST_RESULTS_S, actions=[Shutdown(reason='the recording has ended')])
-    actions = [
-        RegisterEventHandler(OnProcessExit(on_exit=check)),
-        RegisterEventHandler(OnProcessExit(target_action=player, on_exit=[end])),
-    ]
+    ended = functools.partial(when_ended, player=player)
+    actions = [RegisterEventHandler(OnProcessExit(on_exit=ended))]
     if given['output']:
         node = f'/{namespace.strip("/")}/perception'.replace('//', '/')
         recorder = Node(
