@@ -377,8 +377,8 @@ def run(argv: list[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
     node = None
+    _init(argv)
     try:
-        _init(argv)
         node = PerceptionNode()
         if node.autostart and not node.start():
             return 1
