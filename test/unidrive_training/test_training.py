@@ -152,6 +152,14 @@ def test_processes_may_have_different_tasks(scenes, tmp_path):
         assert any(changed), f'rank 0 never got the gradients of {task}'
 
 
+def test_two_processes_step_like_one(repo_root):
+    """Gradients come back in the memory layout of their parameter, or kernels get scrambled."""
+    script = repo_root / 'test' / 'unidrive_training' / 'average_in_two_processes.py'
+    command = [sys.executable, '-m', 'torch.distributed.run', '--nproc-per-node', '2']
+    command += ['--master-port', '0', str(script)]
+    subprocess.run(command, check=True, timeout=300, env=os.environ | {'OMP_NUM_THREADS': '1'})
+
+
 def config_of(run):
     return load_trained_model(run)[1]
 
