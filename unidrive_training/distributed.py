@@ -53,6 +53,6 @@ def average_gradients(model: nn.Module) -> None:
     for parameter, part in zip(
         parameters, flat.split([p.numel() for p in parameters]), strict=True
     ):
-        # In the parameter's own memory layout: the fused optimizer goes through both as flat memory,
-        # so a channels-last kernel with a contiguous gradient would be updated in the wrong places.
+        # In the parameter's own memory layout: the fused optimizer goes through both as flat
+        # memory, and would update a channels-last kernel in the wrong places otherwise.
         parameter.grad = torch.empty_like(parameter).copy_(part.view_as(parameter))

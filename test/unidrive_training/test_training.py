@@ -135,7 +135,7 @@ def test_processes_may_have_different_tasks(scenes, tmp_path):
     config['phases'][0]['batch_size'] = 2
     (tmp_path / 'config.yaml').write_text(yaml.safe_dump(config | {'data': []}))
     command = [sys.executable, '-m', 'torch.distributed.run', '--nproc-per-node', '2']
-    command += ['--master-port', '0', '-m', 'unidrive_training.cli', 'train']
+    command += ['--standalone', '-m', 'unidrive_training.cli', 'train']
     command += [str(tmp_path / 'config.yaml'), str(tmp_path / 'run'), '--device', 'cpu']
     command += ['--data', str(tmp_path / 'boxes'), '--data', str(tmp_path / 'masks')]
     subprocess.run(command, check=True, timeout=300, env=os.environ | {'OMP_NUM_THREADS': '1'})
@@ -156,7 +156,7 @@ def test_two_processes_step_like_one(repo_root):
     """Gradients come back in the memory layout of their parameter, or kernels get scrambled."""
     script = repo_root / 'test' / 'unidrive_training' / 'average_in_two_processes.py'
     command = [sys.executable, '-m', 'torch.distributed.run', '--nproc-per-node', '2']
-    command += ['--master-port', '0', str(script)]
+    command += ['--standalone', str(script)]
     subprocess.run(command, check=True, timeout=300, env=os.environ | {'OMP_NUM_THREADS': '1'})
 
 
