@@ -12,6 +12,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import torch
 
@@ -83,6 +84,17 @@ def export_program(model: MultiTaskModel, input_size: tuple[int, int], path: Pat
             verbose=False,
         )
     program.save(path)
+    _strip_metadata(path)
+
+
+def _strip_metadata(path: Path) -> None:
+    """Remove the stack traces, with paths of this machine, that the exporter leaves at nodes."""
+    program = onnx.load(path)
+    graph = program.graph
+    parts = [program, graph, *graph.node, *graph.initializer, *graph.value_info]
+    for part in [*parts, *graph.input, *graph.output]:
+        del part.metadata_props[:]
+    onnx.save(program, path)
 
 
 def check_program(model: MultiTaskModel, input_size: tuple[int, int], path: Path) -> None:
@@ -130,6 +142,14 @@ def _manifest(
         input=InputSpec(height, width, IMAGENET_MEAN, IMAGENET_STD, DEFAULT_FILL),
         tasks=tasks,
         program=ProgramSpec.of_file(program),
-        training={'config': config.model_dump(mode='json'), **facts},
+        training={'config': _without_paths(config), **facts},
         metrics=scores,
     )
+
+
+def _without_paths(config: TrainingConfig) -> dict[str, object]:
+    """The config as plain data; of the datasets only their names, not where they lay."""
+    values = config.model_dump(mode='json')
+    for source in values['data']:
+        source['root'] = Path(source['root']).name
+    return values

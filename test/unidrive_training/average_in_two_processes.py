@@ -8,14 +8,15 @@ from torch import nn
 from unidrive_training import distributed
 
 
-def stepped(gradient_of):
+def stepped(gradient_of, average):
     """A channels-last kernel after one fused AdamW step along ``gradient_of(kernel)``."""
     torch.manual_seed(0)
     layer = nn.Conv2d(4, 6, 3).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(layer.parameters(), lr=0.1, fused=True)
     for parameter in layer.parameters():
         parameter.grad = gradient_of(parameter)
-    distributed.average_gradients(layer)
+    if average:
+        distributed.average_gradients(layer)
     optimizer.step()
     return layer.weight
 
@@ -28,6 +29,7 @@ def gradient(parameter, rank):
 
 distributed.start('cpu')
 rank = distributed.rank()
-together = stepped(lambda parameter: gradient(parameter, rank))
-alone = stepped(lambda parameter: (gradient(parameter, 0) + gradient(parameter, 1)) / 2)
+together = stepped(lambda parameter: gradient(parameter, rank), average=True)
+mean = lambda parameter: (gradient(parameter, 0) + gradient(parameter, 1)) / 2  # noqa: E731
+alone = stepped(mean, average=False)
 torch.testing.assert_close(together, alone)
