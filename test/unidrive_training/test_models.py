@@ -4,7 +4,8 @@
 
 import pytest
 import torch
-from torchvision.ops import roi_align
+import torch.nn.functional as F
+from torchvision.ops import box_iou, roi_align
 
 from unidrive_perception.errors import UserError
 from unidrive_training.models.box_criterion import BoxLossWeights, box_set_losses
@@ -17,7 +18,9 @@ from unidrive_training.models.mask_criterion import (
 )
 from unidrive_training.models.multitask import ModelConfig, MultiTaskModel
 from unidrive_training.models.registry import HEADS
+from unidrive_training.models.resnet import Shortcut
 from unidrive_training.models.roi_pool import PyramidRoIAlign
+from unidrive_training.models.sparse_rcnn import with_noise
 from unidrive_training.models.targets import BoxTarget, Targets
 
 SIZE = (64, 96)
@@ -168,6 +171,75 @@ def test_detection_losses_on_empty_and_crowded_images():
         assert all(torch.isfinite(v) for v in losses.values())
         if not any(len(t.boxes) for t in targets):
             assert losses['l1'] == 0 and losses['giou'] == 0 and losses['label'] > 0
+
+
+def test_an_unmatched_box_on_an_ignored_object_costs_nothing():
+    scale = torch.tensor([96.0, 64, 96, 64])
+    logits = torch.full((1, 2, 10), -5.0)
+    logits[0, :, 2] = 5
+    target = box_target([0, 0, 10, 10])
+    target.ignored = torch.tensor([[40.0, 40, 50, 50]])
+
+    def label_loss(second_box):
+        boxes = torch.tensor([[[0.0, 0, 10, 10], second_box]])
+        return box_set_losses([(logits, boxes)], [target], scale, BoxLossWeights(), 1.0)['label']
+
+    on_it, beside_it, around_it = [41, 40, 51, 50], [60, 40, 70, 50], [30, 30, 60, 60]
+    assert label_loss(on_it) < 0.01 * label_loss(beside_it)
+    assert label_loss(around_it) == label_loss(beside_it)
+    # What is matched with a truth learns it, wherever it lies.
+    target.ignored = torch.tensor([[0.0, 0, 10, 10]])
+    logits[0, 0, 2] = -5
+    unsure = label_loss(beside_it)
+    logits[0, 0, 2] = 5
+    assert label_loss(beside_it) < unsure
+
+
+def test_noisy_truths_train_the_refinement_and_leave_the_prediction_alone():
+    torch.manual_seed(0)
+    config = {'name': 'sparse_rcnn', 'proposals': 4, 'stages': 2, 'dynamic_channels': 4}
+    config |= {'attention_heads': 2, 'feedforward': 32}
+    plain = HEADS.build(config, in_channels=16, classes=10)
+    head = HEADS.build(config | {'denoising': 6}, in_channels=16, classes=10)
+    head.load_state_dict(plain.state_dict(), strict=False)
+    pyramid = [torch.randn(2, 16, 16 // 2**i, 24 // 2**i) for i in range(4)]
+    for ours, theirs in zip(
+        head.predict(pyramid, SIZE), plain.predict(pyramid, SIZE), strict=True
+    ):
+        assert torch.equal(ours, theirs)
+    targets = [box_target([5, 5, 40, 40], [50, 10, 60, 30]), box_target()]
+    losses = head.losses(pyramid, targets, SIZE, 2.0)
+    expected = plain.losses(pyramid, targets, SIZE, 2.0)
+    assert {name: losses[name] for name in expected} == expected
+    losses['denoising'].backward()
+    assert head.denoising_feature.grad.abs().sum() > 0
+    assert head.stages[0].box_deltas.weight.grad.abs().sum() > 0
+    assert head.proposal_features.weight.grad is None
+    assert head.losses(pyramid, [box_target()] * 2, SIZE, 1.0)['denoising'] == 0
+
+
+def test_noise_keeps_boxes_in_reach_of_their_truth():
+    torch.manual_seed(0)
+    truth = torch.tensor([[10.0, 20, 50, 40]]).expand(500, 4)
+    noisy = with_noise(truth)
+    centre, size = (noisy[:, :2] + noisy[:, 2:]) / 2, noisy[:, 2:] - noisy[:, :2]
+    assert ((centre - torch.tensor([30, 30])).abs() <= torch.tensor([20, 10])).all()
+    ratio = size / torch.tensor([40, 20])
+    assert 0.5 <= ratio.min() < 0.6 and 1.8 < ratio.max() <= 2
+    assert box_iou(noisy, truth[:1]).min() > 0
+
+
+def test_shortcut_is_a_strided_convolution():
+    torch.manual_seed(0)
+    shortcut = Shortcut(8, 16, stride=2)
+    x = torch.randn(2, 8, 15, 24).to(memory_format=torch.channels_last)
+    trained = shortcut(x)
+    trained.square().sum().backward()
+    expected = F.conv2d(x.contiguous(), shortcut.weight, stride=2)
+    (gradient,) = torch.autograd.grad(expected.square().sum(), shortcut.weight)
+    torch.testing.assert_close(trained, expected)
+    torch.testing.assert_close(shortcut.weight.grad, gradient)
+    torch.testing.assert_close(shortcut.eval()(x), expected)
 
 
 def test_a_class_that_is_not_annotated_is_not_a_negative():

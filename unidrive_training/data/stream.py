@@ -128,8 +128,8 @@ def quotas(weights: list[float], batch_size: int) -> list[int]:
 
 
 def collate(samples: list[Sample]) -> tuple[torch.Tensor, Targets]:
-    """Samples of one size → images (B, H, W, 3) uint8 and their targets. Crowd boxes are not
-    learned.
+    """Samples of one size → images (B, H, W, 3) uint8 and their targets. Crowd boxes are
+    ignored.
     """
     images = torch.from_numpy(np.stack([sample.image for sample in samples]))
     targets = Targets({}, {}, {})
@@ -140,6 +140,7 @@ def collate(samples: list[Sample]) -> tuple[torch.Tensor, Targets]:
                 torch.from_numpy(sample.boxes.boxes[learned]),
                 torch.from_numpy(sample.boxes.class_ids[learned]),
                 torch.from_numpy(sample.boxes.annotated),
+                torch.from_numpy(sample.boxes.boxes[sample.boxes.crowd]),
             )
         if sample.semantic is not None:
             targets.semantic[row] = torch.from_numpy(sample.semantic)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.ops import generalized_box_iou
+from torchvision.ops import box_area, generalized_box_iou
 
 from unidrive_training.models.assignment import assign
 from unidrive_training.models.box_ops import paired_giou
@@ -31,17 +31,20 @@ def box_set_losses(
     scale: Tensor,
     weights: BoxLossWeights,
     count: float,
+    pairs: list[tuple[Tensor, Tensor]] | None = None,
 ) -> dict[str, Tensor]:
     """Loss summed over the stages, each matched on its own, divided by ``count`` (of truths).
 
     ``stages``: class logits (B, N, K) and boxes (B, N, 4) input pixels; ``scale`` (4,): W, H, W,
-    H. A class that is not annotated in an image costs nothing there, whatever is predicted.
+    H. A class that is not annotated in an image costs nothing there, whatever is predicted; nor
+    does an unmatched prediction that lies on an ignored box. ``pairs``, per image (proposal
+    indices, truth indices), replaces the matching.
     """
     annotated = torch.stack([target.annotated for target in targets])[:, None]  # (B, 1, K)
     total = {'label': 0.0, 'l1': 0.0, 'giou': 0.0}
     for logits, boxes in stages:
         logits, boxes = logits.float(), boxes.float()
-        matches = [
+        matches = pairs or [
             match(logits[i], boxes[i], target, scale, weights) for i, target in enumerate(targets)
         ]
         rows = torch.cat([torch.full_like(p, i) for i, (p, _) in enumerate(matches)])
@@ -51,7 +54,11 @@ def box_set_losses(
         wanted = torch.zeros_like(logits)
         wanted[rows, proposals, class_ids] = 1
         matched = boxes[rows, proposals]
-        total['label'] += (_focal(logits, wanted) * annotated).sum()
+        idle = torch.stack(
+            [_on_ignored(b, t.ignored) for b, t in zip(boxes, targets, strict=True)]
+        )
+        idle[rows, proposals] = False
+        total['label'] += (_focal(logits, wanted) * annotated * ~idle[..., None]).sum()
         total['l1'] += (matched / scale - truth / scale).abs().sum()
         total['giou'] += (1 - paired_giou(matched, truth)).sum()
     return {name: getattr(weights, name) * value / count for name, value in total.items()}
@@ -74,6 +81,17 @@ def match(
         torch.as_tensor(proposals, device=logits.device),
         torch.as_tensor(indices, device=logits.device),
     )
+
+
+@torch.no_grad()
+def _on_ignored(boxes: Tensor, ignored: Tensor) -> Tensor:
+    """(N,) bool: over half of the box lies inside one ignored box (COCO's rule for crowds)."""
+    if len(ignored) == 0:
+        return torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
+    low = torch.maximum(boxes[:, None, :2], ignored[None, :, :2])
+    high = torch.minimum(boxes[:, None, 2:], ignored[None, :, 2:])
+    overlap = (high - low).clamp(min=0).prod(-1)  # (N, M)
+    return (overlap > 0.5 * box_area(boxes)[:, None]).any(1)
 
 
 def _focal(logits: Tensor, wanted: Tensor) -> Tensor:

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock, conv1x1
+from torchvision.models.resnet import BasicBlock
 
 from unidrive_training.models.registry import BACKBONES
 from unidrive_training.typed import Typed
@@ -55,10 +56,29 @@ class ResNet18(nn.Module):
                 nn.init.zeros_(module.bn2.weight)
 
 
+class Shortcut(nn.Conv2d):
+    """1×1 convolution that keeps every ``stride``-th pixel.
+
+    Trained as what it is: a choice of pixels, then a convolution of stride 1. The gradient of the
+    strided convolution writes outside its buffer in PyTorch 2.11 on CPUs (oneDNN: float32,
+    channels last, few channels, several threads).
+    """
+
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+        super().__init__(in_channels, channels, 1, stride=stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) → (B, channels, ⌈H / stride⌉, ⌈W / stride⌉)."""
+        if not self.training:
+            return super().forward(x)
+        rows, columns = self.stride
+        return F.conv2d(x[:, :, ::rows, ::columns], self.weight)
+
+
 def _stage(in_channels: int, channels: int, stride: int) -> nn.Sequential:
     shortcut = None
     if stride != 1 or in_channels != channels:
-        shortcut = nn.Sequential(conv1x1(in_channels, channels, stride), nn.BatchNorm2d(channels))
+        shortcut = nn.Sequential(Shortcut(in_channels, channels, stride), nn.BatchNorm2d(channels))
     return nn.Sequential(
         BasicBlock(in_channels, channels, stride, shortcut), BasicBlock(channels, channels)
     )

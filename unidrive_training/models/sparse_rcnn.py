@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pydantic import NonNegativeInt
 from scipy.cluster.vq import kmeans2
 from torch import Tensor, nn
 
@@ -31,7 +33,9 @@ class SparseRCNNHead(nn.Module):
 
     ``proposal_init``: `image` starts every proposal as the whole image (official); `dataset` as
     the k-means centres of the training boxes (:meth:`fit_proposals`), which saves a short training
-    the search.
+    the search. ``denoising``: that many more proposals per image, in training only, start as a
+    truth box with noise and are asked for that truth (DN-DETR, Li et al., 2022): many more boxes
+    to learn the refinement from than the matching gives (0: the official training).
     """
 
     class Config(Typed):
@@ -48,6 +52,7 @@ class SparseRCNNHead(nn.Module):
         class_layers: int = 1
         box_layers: int = 3
         proposal_init: Literal['image', 'dataset'] = 'image'
+        denoising: NonNegativeInt = 0
         loss_weights: BoxLossWeights = BoxLossWeights()
 
     def __init__(self, config: Config, in_channels: int, classes: int) -> None:
@@ -64,6 +69,8 @@ class SparseRCNNHead(nn.Module):
         with torch.no_grad():
             self.proposal_boxes.weight[:, :2] = 0.5
             self.proposal_boxes.weight[:, 2:] = 1.0
+        if config.denoising:
+            self.denoising_feature = nn.Parameter(torch.randn(in_channels))
 
     @torch.no_grad()
     def fit_proposals(self, boxes: np.ndarray, seed: int) -> None:
@@ -84,7 +91,13 @@ class SparseRCNNHead(nn.Module):
         batch = pyramid[0].shape[0]
         boxes = cxcywh_to_xyxy(self.proposal_boxes.weight.float()) * self._scale(input_size)
         boxes = boxes[None].expand(batch, -1, -1)
-        features = self.proposal_features.weight[None].expand(batch, -1, -1)
+        return self._refine(
+            pyramid, boxes, self.proposal_features.weight[None].expand(batch, -1, -1)
+        )
+
+    def _refine(
+        self, pyramid: list[Tensor], boxes: Tensor, features: Tensor
+    ) -> list[tuple[Tensor, Tensor]]:
         outputs = []
         for stage in self.stages:
             pooled = self.pooler(pyramid, boxes.detach())
@@ -106,11 +119,41 @@ class SparseRCNNHead(nn.Module):
         input_size: tuple[int, int],
         count: float,
     ) -> dict[str, Tensor]:
-        """Weighted ``label``, ``l1`` and ``giou`` losses over all stages, per ``count`` truths."""
+        """Weighted ``label``, ``l1`` and ``giou`` losses over all stages, per ``count`` truths;
+        ``denoising`` is the sum of these three for the noisy proposals.
+        """
         stages = self(pyramid, input_size)
-        scale = self._scale(input_size)
+        scale, weights = self._scale(input_size), self.config.loss_weights
         with torch.autocast(pyramid[0].device.type, enabled=False):
-            return box_set_losses(stages, labels, scale, self.config.loss_weights, count)
+            terms = box_set_losses(stages, labels, scale, weights, count)
+        if self.config.denoising:
+            terms['denoising'] = self._denoising_loss(pyramid, labels, scale)
+        return terms
+
+    def _denoising_loss(
+        self, pyramid: list[Tensor], labels: list[BoxTarget], scale: Tensor
+    ) -> Tensor:
+        number = self.config.denoising
+        proposals = torch.arange(number, device=scale.device)
+        noisy, matches = [], []
+        for target in labels:
+            total = len(target.boxes)
+            truths = proposals % max(1, total)
+            # An image without truths takes part, to keep the shapes, and is asked for nothing.
+            boxes = target.boxes[truths] if total else scale.new_zeros(number, 4) + scale
+            noisy.append(with_noise(boxes))
+            matches.append((proposals, truths) if total else (proposals[:0], proposals[:0]))
+        features = self.denoising_feature.expand(len(labels), number, -1)
+        stages = self._refine(pyramid, torch.stack(noisy), features)
+        asked = [
+            target if len(target.boxes) else replace(target, annotated=target.annotated & False)
+            for target in labels
+        ]
+        count = max(1.0, float(sum(len(pairs) for pairs, _ in matches)))
+        with torch.autocast(pyramid[0].device.type, enabled=False):
+            weights = self.config.loss_weights
+            terms = box_set_losses(stages, asked, scale, weights, count, matches)
+        return sum(terms.values())
 
     def predict(
         self, pyramid: list[Tensor], input_size: tuple[int, int]
@@ -129,6 +172,14 @@ class SparseRCNNHead(nn.Module):
     def _scale(self, input_size: tuple[int, int]) -> Tensor:
         height, width = input_size
         return self.proposal_boxes.weight.new_tensor([width, height, width, height])
+
+
+def with_noise(boxes: Tensor) -> Tensor:
+    """(N, 4) xyxy boxes moved by up to half their size and scaled by up to 2 or 1/2 per side."""
+    size = boxes[:, 2:] - boxes[:, :2]
+    centre = boxes[:, :2] + size / 2 + (torch.rand_like(size) - 0.5) * size
+    size = size * 2 ** (2 * torch.rand_like(size) - 1)
+    return torch.cat((centre - size / 2, centre + size / 2), dim=1)
 
 
 class DynamicStage(nn.Module):

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 
 import torch
 from torch import Tensor
@@ -12,11 +12,15 @@ from torch import Tensor
 
 @dataclass
 class BoxTarget:
-    """Boxes of one image: (N, 4) xyxy input pixels, (N,) class ids, (K,) bool annotated."""
+    """Boxes of one image: (N, 4) xyxy input pixels, (N,) class ids, (K,) bool annotated.
+
+    ``ignored`` (M, 4): boxes of objects that are neither to be found nor to be left out.
+    """
 
     boxes: Tensor
     class_ids: Tensor
     annotated: Tensor
+    ignored: Tensor = field(default_factory=lambda: torch.zeros(0, 4))
 
 
 @dataclass
@@ -34,7 +38,7 @@ class Targets:
     def to(self, device: torch.device) -> Targets:
         """The same targets on another device."""
         detection = {
-            row: BoxTarget(t.boxes.to(device), t.class_ids.to(device), t.annotated.to(device))
+            row: BoxTarget(*(getattr(t, part.name).to(device) for part in fields(BoxTarget)))
             for row, t in self.detection.items()
         }
         semantic = {row: label.to(device) for row, label in self.semantic.items()}
