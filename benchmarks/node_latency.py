@@ -159,11 +159,11 @@ def report(options: argparse.Namespace, latencies: dict, timings: list, sent: in
     if not timings:
         sys.exit('no results: does the node start with this model?')
     last = timings[-1]
-    print('| sent | received | processed | dropped | bad | rate |')
-    print('| --- | --- | --- | --- | --- | --- |')
+    print('| sent | received | processed | dropped | bad | failed | rate |')
+    print('|' + ' --- |' * 7)
     rate = last.processed / options.seconds
-    row = (sent, last.received, last.processed, last.dropped, last.bad, f'{rate:.1f} Hz')
-    print(f'| {" | ".join(map(str, row))} |\n')
+    counts = (sent, last.received, last.processed, last.dropped, last.bad, last.failed)
+    print(f'| {" | ".join(map(str, counts))} | {rate:.1f} Hz |\n')
     print('| from image to | heard | p50 | p99 |\n| --- | --- | --- | --- |')
     for name, values in latencies.items():
         if values:

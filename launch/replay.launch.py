@@ -44,7 +44,11 @@ LAST_RESULTS_S = 2.0
 """How long the results of the last images may take after the player has ended."""
 
 ARGUMENTS = (
-    DeclareLaunchArgument('bag', description='Bag (rosbag2, rosbag1), video or image folder'),
+    DeclareLaunchArgument(
+        'bag',
+        description='Bag (rosbag2, rosbag1), video or image folder; a video or folder is played '
+        'as JPEG images where image_transport:=compressed',
+    ),
     DeclareLaunchArgument(
         'output', default_value='', description='Bag to record the results into; empty: none'
     ),

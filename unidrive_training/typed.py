@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,10 +29,14 @@ def parse(cls: type[T], values: dict[str, Any], where: str) -> T:
         return cls.model_validate(values)
     except ValidationError as error:
         problems = [
-            f'{".".join(map(str, e["loc"]))}: {e["msg"]} (got {e["input"]!r})'
+            f'{".".join(map(str, e["loc"]))}: {_message(e)} (got {e["input"]!r})'
             for e in error.errors()
         ]
         raise UserError(f'{where}: ' + '; '.join(problems)) from error
+
+
+def _message(error: Mapping[str, Any]) -> str:
+    return 'no such setting' if error['type'] == 'extra_forbidden' else error['msg']
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
