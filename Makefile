@@ -11,10 +11,6 @@ SHELL := /bin/sh
 
 SETUP_PYTHON = $(or $(PYTHON),$(shell test -x .venv/bin/python && echo .venv/bin/python || echo python3))
 IN_VENV = . .venv/bin/activate &&
-# The demo talks to itself: on this host only, in a domain that no robot near you uses.
-# Humble knows only the older of the two names, which newer distributions warn of.
-LOCAL_ONLY = $(if $(filter humble,$(ROS_DISTRO)),ROS_LOCALHOST_ONLY=1,ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST)
-PRIVATE_GRAPH = export $(LOCAL_ONLY) ROS_DOMAIN_ID=$${ROS_DOMAIN_ID:-$$(( $$$$ % 100 + 1 ))};
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -26,7 +22,7 @@ setup: ## make .venv, or bring it up to date
 	@$(SETUP_PYTHON) config/setup/bootstrap.py
 
 demo: setup ## node + player on generated scenes, or on INPUT=bag|video|folder
-	@$(IN_VENV) $(PRIVATE_GRAPH) unidrive demo $(if $(INPUT),--input "$(INPUT)") $(if $(TOPIC),--topic "$(TOPIC)")
+	@$(IN_VENV) unidrive demo $(if $(INPUT),--input "$(INPUT)") $(if $(TOPIC),--topic "$(TOPIC)")
 
 test: setup lint ## ruff and every test
 	@$(IN_VENV) UNIDRIVE_REQUIRE_ROS=1 python -m pytest --timeout 900

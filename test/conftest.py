@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from unidrive_perception.transport import private_graph
+
 REPO = Path(__file__).resolve().parents[1]
 
 # Domain ids up to 101 need no port that the system may have given away. A run starts somewhere
@@ -27,14 +29,6 @@ def missing_ros() -> str | None:
         return str(error)
     # Without a build, the folder unidrive_msgs/msg is imported, as an empty namespace package.
     return None if hasattr(messages, 'PerceptionResult') else 'unidrive_msgs is not built'
-
-
-def private_graph(domain: int) -> dict[str, str]:
-    """Environment of a ROS graph that only this host and this domain see."""
-    settings = {'ROS_DOMAIN_ID': str(domain), 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}
-    if os.environ.get('ROS_DISTRO') == 'humble':  # knows only the older name of the same
-        settings['ROS_LOCALHOST_ONLY'] = '1'
-    return settings
 
 
 def pytest_configure(config):
@@ -56,10 +50,10 @@ def repo_root() -> Path:
 
 @pytest.fixture(scope='session')
 def shared_data(repo_root) -> Path:
-    """The real images, bags and masks beside the repository, which nobody has to have."""
-    folder = repo_root.parent / 'shared' / 'data'
+    """The real images, bags and masks that nobody has to have: of UNIDRIVE_DATA, or beside us."""
+    folder = Path(os.environ.get('UNIDRIVE_DATA', repo_root.parent / 'shared' / 'data'))
     if not folder.is_dir():
-        pytest.skip(f'no real data in {folder}')
+        pytest.skip(f'no real data in {folder} (UNIDRIVE_DATA)')
     return folder
 
 

@@ -159,6 +159,24 @@ def test_activate_is_extended_once(bootstrap):
         assert output.stdout == str(after)
 
 
+def test_the_system_python_of_ros2_launch_finds_our_package(bootstrap, repo_root):
+    activate = bootstrap.VENV / 'bin' / 'activate'
+    activate.parent.mkdir(parents=True)
+    activate.write_text('# made by venv\n')
+    bootstrap.extend_activate('jazzy')
+    shutil.copytree(repo_root / 'unidrive_perception', bootstrap.REPO / 'unidrive_perception')
+    module = 'unidrive_perception.transport'
+    code = f"import os, {module} as m; print(m.__file__, os.environ['PYTHONPATH'])"
+    shell = f'. {activate}; cd /; {sys._base_executable} -c "{code}"'
+    env = {'PATH': os.environ['PATH'], 'PYTHONPATH': '/opt/ros/x'}
+    output = subprocess.run(
+        ['sh', '-c', shell], env=env, capture_output=True, text=True, check=True
+    )
+    file, path = output.stdout.split()
+    assert file == f'{bootstrap.REPO}/unidrive_perception/transport.py'
+    assert path == f'{bootstrap.REPO}:/opt/ros/x'
+
+
 @pytest.mark.parametrize('version', [(3, 9), (3, 14), (2, 7)])
 def test_a_wrong_python_is_refused(bootstrap, monkeypatch, version):
     monkeypatch.setattr(bootstrap.sys, 'version_info', version)

@@ -40,9 +40,9 @@ _PROGRAM_OUTPUTS = {
 class StageTimes:
     """How long the stages of one prediction took, in milliseconds of wall time."""
 
-    preprocess_ms: float
-    inference_ms: float
-    postprocess_ms: float
+    preprocess_ms: float = 0.0
+    inference_ms: float = 0.0
+    postprocess_ms: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Prediction:
     class_ids: np.ndarray
     semantic: np.ndarray | None
     drivable: np.ndarray | None
-    timing: StageTimes
+    timing: StageTimes = StageTimes()
 
 
 class Predictor:

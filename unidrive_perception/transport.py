@@ -43,6 +43,14 @@ def dds_environment(environment: Mapping[str, str] = os.environ) -> dict[str, st
     return variables
 
 
+def private_graph(domain: int) -> dict[str, str]:
+    """Variables of a ROS graph that only this host and this domain (0..101) see."""
+    local = {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}
+    if os.environ.get('ROS_DISTRO') == 'humble':  # knows only the older name of the same
+        local = {'ROS_LOCALHOST_ONLY': '1'}
+    return local | {'ROS_DOMAIN_ID': str(domain)}
+
+
 def profile_path() -> Path | None:
     """Our profile for the shared memory that this machine has; ``None`` where none is found."""
     roomy = free_shared_memory() >= ROOM_FOR_LARGE

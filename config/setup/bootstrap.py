@@ -252,7 +252,10 @@ def environment(distro):
 def ros_paths(distro):
     """Return what ROS must find in .venv, by variable; the wheels find their libraries alone."""
     paths = {'AMENT_PREFIX_PATH': str(VENV)}
-    return dict(paths, LD_LIBRARY_PATH=f'{VENV}/lib') if distro else paths
+    if not distro:
+        return paths
+    # `ros2 launch` is run by the system's Python, and our launch files import unidrive_perception.
+    return dict(paths, LD_LIBRARY_PATH=f'{VENV}/lib', PYTHONPATH=str(REPO))
 
 
 # Checks

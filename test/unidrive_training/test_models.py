@@ -232,13 +232,14 @@ def test_noise_keeps_boxes_in_reach_of_their_truth():
 def test_shortcut_is_a_strided_convolution():
     torch.manual_seed(0)
     shortcut = Shortcut(8, 16, stride=2)
-    x = torch.randn(2, 8, 15, 24).to(memory_format=torch.channels_last)
+    x = torch.randn(2, 8, 15, 24).to(memory_format=torch.channels_last).requires_grad_()
     trained = shortcut(x)
     trained.square().sum().backward()
-    expected = F.conv2d(x.contiguous(), shortcut.weight, stride=2)
-    (gradient,) = torch.autograd.grad(expected.square().sum(), shortcut.weight)
+    plain = x.detach().contiguous().requires_grad_()
+    expected = F.conv2d(plain, shortcut.weight, stride=2)
+    gradients = torch.autograd.grad(expected.square().sum(), (shortcut.weight, plain))
     torch.testing.assert_close(trained, expected)
-    torch.testing.assert_close(shortcut.weight.grad, gradient)
+    torch.testing.assert_close((shortcut.weight.grad, x.grad), gradients)
     torch.testing.assert_close(shortcut.eval()(x), expected)
 
 

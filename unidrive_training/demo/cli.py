@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         print(f'{source.count} frames of {recording} → perception_node ({bundle.manifest.name})')
         replay = graph.Replay(recording, source, bundle.folder, args.rate)
         results = replay.record(args.out / 'results', args.out / 'logs')
-        outcome = report.read_outcome(results, recording, source)
+        outcome = report.read_outcome(results, recording, source, args.rate)
         print(report.table(outcome))
         video = pictures.write_video(args.out / 'overlay.mp4', source, outcome)
         grid = pictures.write_grid(args.out / 'grid.png', source, outcome)

@@ -16,9 +16,10 @@ from pathlib import Path
 from unidrive_perception.errors import UserError
 from unidrive_perception.image_topics import SUFFIX
 from unidrive_perception.sources import FILE_TOPIC, BagSource, FrameSource
-from unidrive_perception.transport import dds_environment
+from unidrive_perception.transport import dds_environment, private_graph
 
-RECORDED = ('result', 'detections', 'semantic_mask', 'drivable_mask', 'labels', 'timing')
+RECORDED = ('result', 'labels', 'timing')
+"""A result holds the boxes and both masks."""
 _START_S = 60.0
 _LAST_RESULTS_S = 2.0
 
@@ -38,7 +39,7 @@ class Replay:
         Raises UserError with the end of a process's log when that process fails.
         """
         logs.mkdir(parents=True, exist_ok=True)
-        environment = os.environ | dds_environment() | _private_graph()
+        environment = os.environ | dds_environment() | private_graph(os.getpid() % 100 + 1)
         if shutil.which('ros2'):
             self._launch(results, logs, environment)
         else:
@@ -122,14 +123,6 @@ class Replay:
 
 def _executable(module: str) -> list[str]:
     return [sys.executable, '-m', f'unidrive_perception.{module}']
-
-
-def _private_graph() -> dict[str, str]:
-    """A ROS graph on this host in a domain of its own: no robot nearby is to see these images."""
-    local = {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}
-    if os.environ.get('ROS_DISTRO') == 'humble':  # knows only the older name of the same
-        local = {'ROS_LOCALHOST_ONLY': '1'}
-    return local | {'ROS_DOMAIN_ID': str(os.getpid() % 100 + 1)}
 
 
 def _simulated_time() -> list[str]:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from unidrive_perception.geometry import Letterbox
 from unidrive_perception.labels import BDD100K_LABELS
-from unidrive_perception.predictor import Prediction, StageTimes
+from unidrive_perception.predictor import Prediction
 from unidrive_training.engine.checkpoint import load_trained_model
 
 
@@ -29,14 +30,22 @@ class CheckpointPredictor:
         """(H, W, 3) uint8 RGB of any size → results in the image's frame, all scores kept."""
         box = Letterbox(rgb.shape[:2], self.input_size)
         images = torch.from_numpy(box.apply_image(rgb))[None].to(self.device)
-        outputs = {k: v[0].cpu().numpy() for k, v in self.model.predict(images).items()}
-        masks = {t: box.invert_mask(outputs[t]) for t in ('semantic', 'drivable') if t in outputs}
-        return Prediction(
-            image_size=rgb.shape[:2],
-            boxes=box.invert_boxes(outputs.get('boxes', np.zeros((0, 4), np.float32))),
-            scores=outputs.get('scores', np.zeros(0, np.float32)),
-            class_ids=outputs.get('class_ids', np.zeros(0, np.int64)),
-            semantic=masks.get('semantic'),
-            drivable=masks.get('drivable'),
-            timing=StageTimes(0.0, 0.0, 0.0),
-        )
+        return prediction(self.model.predict(images), 0, box)
+
+
+def prediction(
+    outputs: dict[str, Tensor], row: int, box: Letterbox, score_threshold: float = 0.0
+) -> Prediction:
+    """What the outputs of :meth:`MultiTaskModel.forward` say about one image of the batch."""
+    output = {name: value[row].cpu().numpy() for name, value in outputs.items()}
+    scores = output.get('scores', np.zeros(0, np.float32))
+    kept = scores >= score_threshold
+    masks = {task: box.invert_mask(output[task]) for task in output if task in BDD100K_LABELS}
+    return Prediction(
+        image_size=box.image_size,
+        boxes=box.invert_boxes(output.get('boxes', np.zeros((0, 4), np.float32))[kept]),
+        scores=scores[kept],
+        class_ids=output.get('class_ids', np.zeros(0, np.int64))[kept],
+        semantic=masks.get('semantic'),
+        drivable=masks.get('drivable'),
+    )

@@ -85,7 +85,8 @@ def match(
 
 @torch.no_grad()
 def _on_ignored(boxes: Tensor, ignored: Tensor) -> Tensor:
-    """(N,) bool: over half of the box lies inside one ignored box (COCO's rule for crowds)."""
+    """(N,) bool: over half of the box lies inside one ignored box (COCO's rule for crowds, but
+    for all classes alike)."""
     if len(ignored) == 0:
         return torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
     low = torch.maximum(boxes[:, None, :2], ignored[None, :, :2])

@@ -59,9 +59,10 @@ class ResNet18(nn.Module):
 class Shortcut(nn.Conv2d):
     """1×1 convolution that keeps every ``stride``-th pixel.
 
-    Trained as what it is: a choice of pixels, then a convolution of stride 1. The gradient of the
-    strided convolution writes outside its buffer in PyTorch 2.11 on CPUs (oneDNN: float32,
-    channels last, few channels, several threads).
+    Trained as what it is: a choice of pixels, then a convolution of stride 1. In PyTorch 2.11 on a
+    CPU with AMX, the weight gradient of ``nn.Conv2d(8, 16, 1, stride=2)`` for a channels-last
+    float32 input (3, 8, 16, 24) writes outside its buffer in two threads: the process is killed
+    after some tens of repeats.
     """
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:

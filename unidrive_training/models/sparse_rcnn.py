@@ -120,7 +120,8 @@ class SparseRCNNHead(nn.Module):
         count: float,
     ) -> dict[str, Tensor]:
         """Weighted ``label``, ``l1`` and ``giou`` losses over all stages, per ``count`` truths;
-        ``denoising`` is the sum of these three for the noisy proposals.
+        ``denoising`` is the sum of these three for the noisy proposals, per noisy proposal of this
+        process.
         """
         stages = self(pyramid, input_size)
         scale, weights = self._scale(input_size), self.config.loss_weights
@@ -135,24 +136,26 @@ class SparseRCNNHead(nn.Module):
     ) -> Tensor:
         number = self.config.denoising
         proposals = torch.arange(number, device=scale.device)
-        noisy, matches = [], []
+        # An image without truths takes part, to keep the shapes, and is asked for nothing.
+        whole_image = torch.cat((torch.zeros_like(scale[:2]), scale[:2]))[None]
+        noisy, pairs = [], []
         for target in labels:
-            total = len(target.boxes)
-            truths = proposals % max(1, total)
-            # An image without truths takes part, to keep the shapes, and is asked for nothing.
-            boxes = target.boxes[truths] if total else scale.new_zeros(number, 4) + scale
-            noisy.append(with_noise(boxes))
-            matches.append((proposals, truths) if total else (proposals[:0], proposals[:0]))
+            truths = target.boxes if len(target.boxes) else whole_image
+            order = torch.randperm(len(truths), device=scale.device)
+            chosen = order[proposals % len(truths)]
+            noisy.append(with_noise(truths[chosen]))
+            asked = number if len(target.boxes) else 0
+            pairs.append((proposals[:asked], chosen[:asked]))
         features = self.denoising_feature.expand(len(labels), number, -1)
         stages = self._refine(pyramid, torch.stack(noisy), features)
-        asked = [
+        targets = [
             target if len(target.boxes) else replace(target, annotated=target.annotated & False)
             for target in labels
         ]
-        count = max(1.0, float(sum(len(pairs) for pairs, _ in matches)))
+        count = max(1.0, float(sum(len(chosen) for chosen, _ in pairs)))
         with torch.autocast(pyramid[0].device.type, enabled=False):
             weights = self.config.loss_weights
-            terms = box_set_losses(stages, asked, scale, weights, count, matches)
+            terms = box_set_losses(stages, targets, scale, weights, count, pairs)
         return sum(terms.values())
 
     def predict(
