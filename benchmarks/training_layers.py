@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Forward and backward time of the layers that UniDrive writes differently from PyTorch.
 
-``python3 benchmarks/training_layers.py`` prints medians and their ratio; one thread, nano's sizes.
+``python3 benchmarks/training_layers.py`` prints medians and their ratio; one thread, the sizes of
+``config/training/nano.yaml``.
 """
 
 from __future__ import annotations
@@ -11,16 +12,22 @@ import statistics
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torchvision.ops import MultiScaleRoIAlign
 
+from unidrive_training.config import load_config
 from unidrive_training.models.layers import Attention, GroupNorm
 from unidrive_training.models.roi_pool import PyramidRoIAlign
 
-BATCH, CHANNELS, PROPOSALS, HEIGHT, WIDTH = 12, 64, 64, 224, 384
+NANO = load_config(Path(__file__).resolve().parents[1] / 'config/training/nano.yaml')
+BATCH = NANO.phases[-1].batch_size
+HEIGHT, WIDTH = NANO.input_size
+CHANNELS = NANO.model.fpn.channels
+PROPOSALS = NANO.model.heads['detection']['proposals']
 REPEATS = 15
 
 

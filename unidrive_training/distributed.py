@@ -1,8 +1,6 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Several training processes as one: what ``torchrun`` starts. Without it, everything here is the
-identity.
-"""
+"""Several training processes as one (``torchrun``); of a single one, everything is the identity."""
 
 from __future__ import annotations
 

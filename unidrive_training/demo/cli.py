@@ -1,8 +1,6 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""``unidrive demo``: see the whole run-time side work, on generated scenes or on your own
-recording.
-"""
+"""``unidrive demo``: the whole run-time side at work, on generated scenes or your recording."""
 
 from __future__ import annotations
 

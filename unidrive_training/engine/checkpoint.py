@@ -1,8 +1,6 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints: written atomically, so a run killed at any moment goes on from the last complete
-one.
-"""
+"""Checkpoints: written in one step, so a run killed at any moment goes on from the last."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Score a predictor on a split of a BDD100K-layout dataset, task by task, at the labels'
-resolution.
-"""
+"""Score a predictor on a split of a BDD100K-layout dataset, task by task, in label pixels."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Feature pyramid network (Lin et al., 2017), as in detectron2: no norm, no activation, sum
-fusion.
-"""
+"""Feature pyramid network (Lin et al., 2017), as in detectron2: no norms, no activations."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Set loss of MaskFormer (Cheng et al., 2021): Hungarian matching of queries to class masks, CE +
-focal + dice.
+"""Set loss of MaskFormer (Cheng et al., 2021): matching of queries to masks; CE + focal + dice.
 
 Ignored pixels (255) count nowhere: not in the matching cost, not in the mask losses. The official
 code counts them as negatives of every mask, which would punish every query on an image with sparse
@@ -40,9 +39,7 @@ class MaskLossWeights(Typed):
 
 @dataclass
 class ClassMasks:
-    """The classes present in one label map: (T,) ids, (T, h, w) binary masks, (h, w) validity;
-    floats.
-    """
+    """Classes of a label map: (T,) int64 ids; as floats (T, h, w) masks and (h, w) validity."""
 
     class_ids: Tensor
     masks: Tensor
@@ -117,10 +114,9 @@ def _class_queries(target: ClassMasks) -> tuple[Tensor, Tensor]:
 def match(
     class_logits: Tensor, mask_logits: Tensor, target: ClassMasks, weights: MaskLossWeights
 ) -> tuple[Tensor, Tensor]:
-    """Cheapest one-to-one assignment for one image: (query indices, target indices), both (min(Q,
-    T),).
+    """Cheapest one-to-one assignment for one image: (query indices, target indices).
 
-    class_logits (Q, K + 1), mask_logits (Q, h, w).
+    class_logits (Q, K + 1), mask_logits (Q, h, w); both results have min(Q, T) entries.
     """
     label_cost = -class_logits.softmax(-1)[:, target.class_ids]
     x, t = mask_logits.flatten(1), target.masks.flatten(1)

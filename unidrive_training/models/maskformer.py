@@ -72,9 +72,7 @@ class MaskFormerHead(nn.Module):
         self.mask_embed = MLP(config.channels, config.channels, config.mask_channels, layers=3)
 
     def forward(self, pyramid: list[Tensor], all_layers: bool) -> list[tuple[Tensor, Tensor]]:
-        """P2..P5 → per decoder layer (or the last only): (B, Q, K + 1) and (B, Q, H/4, W/4)
-        logits.
-        """
+        """P2..P5 → per layer (or the last only) logits (B, Q, K + 1) and (B, Q, H/4, W/4)."""
         features = self.pixel_decoder(pyramid)
         memory = self.input_proj(pyramid[-1])
         height, width = memory.shape[-2:]
@@ -110,8 +108,9 @@ class MaskFormerHead(nn.Module):
             return mask_set_losses(layers, labels, self.config.loss_weights, size, count, fixed)
 
     def predict(self, pyramid: list[Tensor], input_size: tuple[int, int]) -> Tensor:
-        """Class map (B, H/s, W/s) uint8, s the output stride; official order: upsample logits,
-        then sum.
+        """Class map (B, H/s, W/s) uint8, s the output stride.
+
+        In the official order: mask logits are upsampled, then summed over the queries.
         """
         class_logits, mask_logits = self(pyramid, all_layers=False)[-1]
         stride = self.config.output_stride

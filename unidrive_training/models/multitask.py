@@ -29,8 +29,9 @@ class FPNConfig(Typed):
 
 
 class ModelConfig(Typed):
-    """What the model is built from; each part is ``{name: …, options}``, a task without head is
-    absent.
+    """What the model is built from; each part is ``{name: …, options}``.
+
+    A task without a head is absent.
     """
 
     backbone: dict[str, Any]
@@ -69,8 +70,7 @@ class MultiTaskModel(nn.Module):
         return self.fpn(self.backbone(normalised.permute(0, 3, 1, 2)))
 
     def losses(self, images: Tensor, targets: Targets) -> dict[str, Tensor]:
-        """``task/term`` → weighted loss, for the tasks that some image of the batch has labels
-        for.
+        """``task/term`` → weighted loss, for the tasks that the batch has labels for.
 
         A head sees only the images that are labelled for its task.
         """

@@ -1,8 +1,6 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""MaskFormer's pixel decoder: an FPN with GroupNorm that gives one map of mask features at stride
-4.
-"""
+"""MaskFormer's pixel decoder: an FPN with GroupNorm, to one map of features at stride 4."""
 
 from __future__ import annotations
 
