@@ -1,6 +1,6 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Several training processes as one (``torchrun``); of a single one, everything is the identity."""
+"""Several training processes as one (``torchrun``); alone, all is the identity."""
 
 from __future__ import annotations
 

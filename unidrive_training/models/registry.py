@@ -1,8 +1,6 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Parts of the model by name: one ``@REGISTRY.register('name')`` line makes a part available to
-configs.
-"""
+"""Parts of the model by name: ``@REGISTRY.register('name')`` makes one known to configs."""
 
 from __future__ import annotations
 
