@@ -7,6 +7,7 @@ ros2 launch unidrive_perception perception.launch.py image_topic:=/camera/image_
 
 from pathlib import Path
 
+from launch import LaunchContext, LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
     OpaqueFunction,
@@ -19,7 +20,6 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from launch import LaunchContext, LaunchDescription
 from unidrive_perception.image_topics import player_options
 from unidrive_perception.transport import dds_environment
 
@@ -63,9 +63,10 @@ ARGUMENTS = (
     ),
     DeclareLaunchArgument(
         'use_sim_time',
-        default_value='false',
-        choices=['true', 'false', 'True', 'False'],
-        description='Take the time from /clock; always so with bag',
+        default_value='',
+        choices=['', 'true', 'false', 'True', 'False'],
+        description='Take the time from /clock; empty: as in params_file. Always so with bag, and '
+        'in replay.launch.py',
     ),
     DeclareLaunchArgument(
         'log_level', default_value='info', description='debug, info, warn, error or fatal'
@@ -95,7 +96,9 @@ def start_nodes(context: LaunchContext) -> list:
         for argument in AS_IN_PARAMS_FILE
         if given[argument]
     }
-    parameters['use_sim_time'] = bool(given['bag']) or given['use_sim_time'].lower() == 'true'
+    if given['bag'] or given['use_sim_time']:
+        simulated = bool(given['bag']) or given['use_sim_time'].lower() == 'true'
+        parameters['use_sim_time'] = simulated
     perception = Node(
         package=PACKAGE,
         executable='perception_node',
@@ -107,19 +110,25 @@ def start_nodes(context: LaunchContext) -> list:
         output='screen',
     )
     if not given['bag']:
-        return [perception]
-    player = Node(
+        return [perception]  # its end must not take down the robot that includes this file
+    nodes = [perception, player(given)]
+    ends = [OnProcessExit(target_action=node, on_exit=check) for node in nodes]
+    return [*map(RegisterEventHandler, ends), *nodes]
+
+
+def player(given: dict[str, str]) -> Node:
+    """The player of the recording, for the arguments of this file."""
+    names = ('bag', 'image_topic', 'namespace', 'image_transport')
+    return Node(
         package=PACKAGE,
         executable='bag_player',
         arguments=[
             given['bag'],
             *('--clock', '--wait-for-subscribers', '20'),
-            *player_options(given['image_topic'], given['namespace'], given['image_transport']),
+            *player_options(*(given[name] for name in names)),
         ],
         output='screen',
     )
-    ends = [OnProcessExit(target_action=node, on_exit=check) for node in (perception, player)]
-    return [*map(RegisterEventHandler, ends), perception, player]
 
 
 def generate_launch_description() -> LaunchDescription:

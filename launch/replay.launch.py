@@ -11,6 +11,7 @@ perception.launch.py hold here too.
 import functools
 from pathlib import Path
 
+from launch import LaunchContext, LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
     GroupAction,
@@ -27,7 +28,6 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from launch import LaunchContext, LaunchDescription
 from unidrive_perception.image_topics import player_options
 from unidrive_perception.transport import dds_environment
 
@@ -83,7 +83,7 @@ def start_nodes(context: LaunchContext) -> list:
         for name, default in INCLUDED.items()
     )
     options = ['--clock', '--wait-for-subscribers', '60']
-    options += player_options(image_topic, namespace, transport)
+    options += player_options(given['bag'], image_topic, namespace, transport)
     options += ['--rate', given['rate'], '--start-offset', given['start_offset']]
     if given['loop'].lower() == 'true':
         options.append('--loop')

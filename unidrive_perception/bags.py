@@ -31,6 +31,7 @@ from rosbags.interfaces import (
 )
 from rosbags.typesys.store import Typestore
 
+from unidrive_perception.bag_files import is_bag, storage_files
 from unidrive_perception.errors import UserError
 from unidrive_perception.message_types import BagTypes, default_typestore
 from unidrive_perception.unfinished_mcap import UnfinishedMcap, is_unfinished
@@ -49,7 +50,6 @@ LATCHED = Qos(
     avoid_ros_namespace_conventions=False,
 )
 """For a topic whose last message late subscribers shall get when the bag is played."""
-BAG_SUFFIXES = ('.mcap', '.db3', '.bag')
 
 
 class BagError(UserError):
@@ -73,14 +73,6 @@ class BagTopic:
     msgtype: str
     count: int
     qos: tuple[Qos, ...] = ()
-
-
-def is_bag(path: str | Path) -> bool:
-    """Say whether ``path`` looks like a bag: a bag file, or a folder with a bag's files in it."""
-    path = Path(path)
-    if path.is_dir():
-        return (path / 'metadata.yaml').exists() or bool(_storage_files(path))
-    return path.suffix in BAG_SUFFIXES
 
 
 def open_bag(path: str | Path) -> BagReader:
@@ -194,7 +186,7 @@ def _open_reader(path: Path) -> tuple[rosbag1.Reader | rosbag2.Reader, str | Non
         raise BagError(
             f'{path} is no bag: expected a rosbag2 folder or a .mcap, .db3 or .bag file'
         )
-    files = _storage_files(path) if path.is_dir() else [path]
+    files = storage_files(path) if path.is_dir() else [path]
     if path.is_dir() and not (path / 'metadata.yaml').exists():
         if len(files) > 1:
             raise BagError(
@@ -215,10 +207,6 @@ def _opened(path: Path | UnfinishedMcap) -> rosbag1.Reader | rosbag2.Reader:
     except Exception as error:  # whatever the library makes of damaged bytes
         raise BagError(f'the bag {path} cannot be opened: {error}') from error
     return reader
-
-
-def _storage_files(folder: Path) -> list[Path]:
-    return [file for file in sorted(folder.iterdir()) if file.suffix in ('.mcap', '.db3')]
 
 
 def _offered_qos(conn: Connection) -> tuple[Qos, ...]:
@@ -265,7 +253,12 @@ class BagWriter:
             raise BagError(f'the bag {self.path} cannot be written: {error.strerror}') from error
         self._folder = Path(folder)
         self._writer = rosbag2.Writer(self.unfinished, version=8, storage_plugin=STORAGES[storage])
-        self._writer.open()
+        try:
+            with self._writing():
+                self._writer.open()
+        except BagError:
+            self.abort()
+            raise
 
     def __enter__(self) -> BagWriter:
         """Give the writer; leaving the block finishes the bag, an error removes it."""
@@ -299,9 +292,10 @@ class BagWriter:
             raise BagError(
                 f'{topic}: the definition of {msgtype} is not known, so it cannot be written'
             )
-        self._connections[topic] = self._writer.add_connection(
-            topic, msgtype, typestore=store, offered_qos_profiles=tuple(qos)
-        )
+        with self._writing():
+            self._connections[topic] = self._writer.add_connection(
+                topic, msgtype, typestore=store, offered_qos_profiles=tuple(qos)
+            )
         self.counts[topic] = 0
 
     def write(self, topic: str, message: object, stamp_ns: int) -> None:
@@ -313,19 +307,15 @@ class BagWriter:
         """Append a message that is CDR bytes already."""
         if topic not in self._connections:
             self.add_topic(topic, msgtype)
-        try:
+        with self._writing():
             self._writer.write(self._connections[topic], stamp_ns, data)
-        except (OSError, sqlite3.Error) as error:
-            raise BagError(f'the bag {self.path} cannot be written: {error}') from error
         self.counts[topic] += 1
 
     def close(self) -> None:
         """Finish the bag and give it its name; after an error what was written is still there."""
-        try:
+        with self._writing():
             self._writer.close()
             os.rename(self.unfinished, self.path)
-        except (OSError, sqlite3.Error) as error:
-            raise BagError(f'the bag {self.path} cannot be written: {error}') from error
         self._folder.rmdir()
 
     def abort(self) -> None:
@@ -333,3 +323,11 @@ class BagWriter:
         with contextlib.suppress(Exception):  # we are leaving because of another error
             self._writer.abort()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Tell of a full disk and the like as a BagError."""
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            raise BagError(f'the bag {self.path} cannot be written: {error}') from error

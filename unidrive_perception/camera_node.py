@@ -69,7 +69,9 @@ class Camera:
             self.decode: Callable[[Any], np.ndarray] = compressed_to_rgb
         else:
             kind, self._msgtype = Image, IMAGE
-            self.decode = functools.partial(image_to_rgb, bridge=find_cv_bridge().bridge)
+            warn = functools.partial(node.get_logger().warning, once=True)
+            bridge = find_cv_bridge().bridge
+            self.decode = functools.partial(image_to_rgb, bridge=bridge, warn=warn)
         qos = QoSProfile(depth=1, reliability=QoSReliabilityPolicy[reliability.upper()])
         try:
             self._subscription = self._subscribe(kind, qos, message_lost=self._on_lost)

@@ -95,11 +95,6 @@ class CameraHealth:
         with self._lock:
             self._add(lost=count)
 
-    @property
-    def counters(self) -> Counters:
-        """The counters now."""
-        return self._counters
-
     def silence(self, now: float) -> float:
         """Seconds since the last image, or since the start."""
         return now - self._last_image

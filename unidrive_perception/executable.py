@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from collections.abc import Callable
 
 from unidrive_perception.errors import UserError
 from unidrive_perception.transport import dds_environment
@@ -34,6 +35,17 @@ def start(name: str, module: str, args: list[str] | None) -> int:
         return 2
     except KeyboardInterrupt:  # before ROS has taken over the signal
         return 130
+
+
+def init_ros(init: Callable, args: list[str]) -> None:
+    """Call ``init``, which is ``rclpy.init`` (only nodes import rclpy), with ROS's arguments.
+
+    Raises UserError: its errors are those of the command line and the parameter file.
+    """
+    try:
+        init(args=args)
+    except Exception as error:  # of several types, most of them private
+        raise UserError(' '.join(str(error).split())) from error
 
 
 def split_ros_args(args: list[str]) -> tuple[list[str], list[str]]:

@@ -36,13 +36,16 @@ class _Encoding:
     block: tuple[int, int] = (1, 1)  # (height, width) of the pixels that share one chroma value
 
 
-def image_to_rgb(message: Any, bridge: Any = None) -> np.ndarray:
+def image_to_rgb(
+    message: Any, bridge: Any = None, warn: Callable[[str], Any] | None = None
+) -> np.ndarray:
     """Return the pixels of a ``sensor_msgs/Image``: (height, width, 3) uint8 RGB, contiguous.
 
     ``data`` may be bytes, array.array or a NumPy array, with any ``step`` and either byte order.
     An rgb8 image without padding is not copied: the result is a view and may be read-only.
     ``bridge``, a CvBridge (see :func:`unidrive_perception.image_bridge.find_cv_bridge`), converts
-    what it converts well. Raises ImageDecodeError.
+    what it converts well; where it fails all the same, we convert, and ``warn`` gets a sentence.
+    Raises ImageDecodeError.
     """
     encoding = _ENCODINGS.get(message.encoding)
     if encoding is None:
@@ -51,11 +54,18 @@ def image_to_rgb(message: Any, bridge: Any = None) -> np.ndarray:
             f'these are: {", ".join(SUPPORTED_ENCODINGS)}'
         )
     pixels = _pixels(message, encoding)
-    try:
-        # cv_bridge skews an image whose step is no multiple of its pixel size, and cannot swap
-        # bytes with NumPy 2.
-        if bridge and encoding.bridged and pixels.flags.c_contiguous and pixels.dtype.isnative:
+    # cv_bridge skews an image whose step is no multiple of its pixel size, and cannot swap bytes
+    # with NumPy 2.
+    if bridge and encoding.bridged and pixels.flags.c_contiguous and pixels.dtype.isnative:
+        try:
             return np.ascontiguousarray(bridge.imgmsg_to_cv2(message, 'rgb8'))
+        except Exception as error:  # CvBridgeError, cv2.error, ValueError: versions differ
+            if warn:
+                warn(
+                    f'cv_bridge cannot convert a {message.encoding} image, so OpenCV does '
+                    f'({type(error).__name__}: {error})'
+                )
+    try:
         native = pixels.dtype.newbyteorder('=')
         return encoding.to_rgb(np.require(pixels, native, ['C', 'A']))
     except cv2.error as error:

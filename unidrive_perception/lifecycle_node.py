@@ -36,6 +36,7 @@ from unidrive_perception.bundle import Bundle, default_bundle
 from unidrive_perception.camera_node import Camera
 from unidrive_perception.diagnostics import STALE, Report
 from unidrive_perception.errors import UserError
+from unidrive_perception.executable import init_ros
 from unidrive_perception.frames import FrameWorker, LatestFrames
 from unidrive_perception.image_bridge import find_cv_bridge
 from unidrive_perception.image_codec import ImageDecodeError
@@ -64,7 +65,7 @@ def _transition(on_exception: TransitionCallbackReturn) -> Callable:
             except Exception:
                 self.get_logger().error(f'{callback.__name__} failed\n{traceback.format_exc()}')
             if on_exception == TransitionCallbackReturn.FAILURE:
-                self._undo(callback.__name__)
+                self._undo(callback.__name__, state)
             return on_exception
 
         return run
@@ -134,9 +135,7 @@ class PerceptionNode(LifecycleNode):
 
     @_transition(on_exception=TransitionCallbackReturn.FAILURE)
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Publish the label tables and subscribe to the cameras."""
-        super().on_activate(state)
-        self._publish_labels()
+        """Subscribe to the cameras and, when that went well, publish the label tables."""
         self._outputs = Outputs(
             {n: p for n, p in self._publishers_by_name.items() if n not in ('labels', 'timing')},
             self._make,
@@ -158,6 +157,8 @@ class PerceptionNode(LifecycleNode):
                     f'parameter image_topics names {camera.topic} twice: {name!r} is it again'
                 )
             self._cameras[camera.topic] = camera
+        super().on_activate(state)  # from now on the result topics publish
+        self._publish_labels()
         return TransitionCallbackReturn.SUCCESS
 
     @_transition(on_exception=TransitionCallbackReturn.ERROR)
@@ -186,9 +187,10 @@ class PerceptionNode(LifecycleNode):
         self._release()
         return TransitionCallbackReturn.SUCCESS
 
-    def _undo(self, transition: str) -> None:
+    def _undo(self, transition: str, state: LifecycleState) -> None:
         """Take back what a transition that failed half-way has built."""
         self._stop_receiving()
+        super().on_deactivate(state)
         if transition == 'on_configure':
             self._release()
 
@@ -231,7 +233,7 @@ class PerceptionNode(LifecycleNode):
         predicted = time.perf_counter()
         self._outputs.publish(message.header, rgb, prediction)
         published = time.perf_counter()
-        age_ms = self._age_ms(message.header.stamp)
+        age_ms = self._age_ms(message.header)
         counters = camera.health.processed(age_ms, (published - start) * 1e3)
         if self._publishers_by_name['timing'].get_subscription_count():
             timing = timing_message(
@@ -257,10 +259,10 @@ class PerceptionNode(LifecycleNode):
         trace = ''.join(traceback.format_exception(type(error), error, error.__traceback__))
         self.get_logger().error(f'{topic}: image failed\n{trace}', throttle_duration_sec=1.0)
 
-    def _age_ms(self, stamp: Any) -> float:
-        """Milliseconds from ``stamp`` to now on the ROS clock; NaN while either is not set."""
+    def _age_ms(self, header: Any) -> float:
+        """Milliseconds from the stamp of ``header`` to now on the ROS clock; NaN while either is not set."""
         now = self.get_clock().now().nanoseconds
-        then = stamp.sec * 1_000_000_000 + stamp.nanosec
+        then = stamp_of(header)
         return (now - then) / 1e6 if now and then else math.nan
 
     # publishers and diagnostics ---------------------------------------------------------------
@@ -359,14 +361,6 @@ def _descriptor(spec: parameters.ParameterSpec) -> ParameterDescriptor:
     return descriptor
 
 
-def _init(argv: list[str]) -> None:
-    """``rclpy.init``, whose errors are those of the command line and the parameter file."""
-    try:
-        rclpy.init(args=argv)
-    except Exception as error:  # of several types, most of them private
-        raise UserError(' '.join(str(error).split())) from error
-
-
 def run(argv: list[str]) -> int:
     """Run the node until Ctrl-C or SIGTERM; exit code 0, or 1 when it could not start.
 
@@ -377,7 +371,7 @@ def run(argv: list[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
     node = None
-    _init(argv)
+    init_ros(rclpy.init, argv)
     try:
         node = PerceptionNode()
         if node.autostart and not node.start():

@@ -1,6 +1,6 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Message definitions without ROS: a ``rosbags`` type store that knows ``unidrive_msgs``.
+"""Message definitions, most of them without ROS: ``rosbags`` type stores with ``unidrive_msgs``.
 
 The common packages (``sensor_msgs``, ``std_msgs``, ...) come with rosbags. Ours, and any other
 package that is installed, are read from the ``.msg`` files of the ROS environment
@@ -9,6 +9,7 @@ package that is installed, are read from the ``.msg`` files of the ROS environme
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -55,6 +56,15 @@ def installed_typestore(msgtype: str) -> Typestore | None:
     store = get_typestore(Stores.EMPTY)
     store.register({name: fields for name, fields in types.items() if name not in store.fielddefs})
     return store
+
+
+def message_class(msgtype: str) -> type | None:
+    """Return the class of a message type for rclpy, or None if its package is not built here."""
+    package, _, name = msgtype.split('/')
+    try:
+        return getattr(importlib.import_module(f'{package}.msg'), name, None)
+    except ImportError:
+        return None
 
 
 class BagTypes:

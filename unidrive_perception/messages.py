@@ -112,6 +112,11 @@ def make_header(make: MessageFactory, stamp_ns: int, frame_id: str) -> Message:
     return make('std_msgs/msg/Header', stamp=stamp, frame_id=frame_id)
 
 
+def stamp_of(header: Message) -> int:
+    """Stamp of a std_msgs/Header in ns."""
+    return header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
+
+
 def image_message(
     make: MessageFactory, header: Message, rgb: np.ndarray, encoding: str = 'rgb8'
 ) -> Message:

@@ -33,6 +33,7 @@ from unidrive_perception.sources import (
     open_source,
 )
 
+FILE_ENCODING = 'rgb8'
 RAW_ENCODINGS = ('rgb8', 'bgr8', 'mono8')
 CODECS = ('jpeg', 'png')
 
@@ -92,7 +93,7 @@ class FileRecording:
     """
 
     def __init__(
-        self, source: FrameSource, encoding: str = 'rgb8', frame_id: str = FILE_FRAME_ID
+        self, source: FrameSource, encoding: str = FILE_ENCODING, frame_id: str = FILE_FRAME_ID
     ) -> None:
         """Play the frames of ``source``, a VideoSource or FolderSource."""
         compressed = encoding in CODECS
@@ -178,14 +179,15 @@ def make_parser() -> argparse.ArgumentParser:
         help='begin when any image topic has a subscriber, or after S seconds',
     )
     files = parser.add_argument_group('a video or folder as a camera')
-    files.add_argument('--topic', default=FILE_TOPIC, help=f'default: {FILE_TOPIC}')
-    files.add_argument('--frame-id', default=FILE_FRAME_ID, help=f'default: {FILE_FRAME_ID}')
+    # No default stands here, so that what is given with a bag can be told from what is not.
+    files.add_argument('--topic', help=f'default: {FILE_TOPIC}')
+    files.add_argument('--frame-id', help=f'default: {FILE_FRAME_ID}')
     files.add_argument('--fps', type=float, help="default: the video's own; 10 for images")
     files.add_argument(
         '--encoding',
         choices=RAW_ENCODINGS + CODECS,
-        default='rgb8',
-        help='rgb8, bgr8, mono8: Image; jpeg, png: CompressedImage on TOPIC/compressed',
+        help='rgb8, bgr8, mono8: Image; jpeg, png: CompressedImage on TOPIC/compressed '
+        f'(default: {FILE_ENCODING})',
     )
     return parser
 
@@ -197,11 +199,7 @@ def open_recording(args: argparse.Namespace) -> BagReader | FileRecording:
             raise PlaybackError(f'--{name} must be greater than 0, not {value}')
     if not args.start_offset >= 0:
         raise PlaybackError(f'--start-offset must be 0 or more, not {args.start_offset}')
-    if is_bag(args.input):
-        recording = open_bag(args.input)
-    else:
-        source = open_source(args.input, args.topic, args.fps)
-        recording = FileRecording(source, args.encoding, args.frame_id)
+    recording = _open_bag(args) if is_bag(args.input) else _open_files(args)
     seconds = (recording.end_ns - recording.start_ns) / 1e9
     if args.start_offset > seconds:
         raise PlaybackError(
@@ -213,3 +211,19 @@ def open_recording(args: argparse.Namespace) -> BagReader | FileRecording:
             names = ', '.join(recording.topics) or 'none'
             raise PlaybackError(f'{args.input} has no topic {topic}; its topics are: {names}')
     return recording
+
+
+def _open_bag(args: argparse.Namespace) -> BagReader:
+    for name in ('topic', 'frame-id', 'fps', 'encoding'):
+        if getattr(args, name.replace('-', '_')) is not None:
+            raise PlaybackError(
+                f'--{name} is for a video or folder, and {args.input} is a bag, which is played '
+                f'as it was recorded: choose topics with --topics, rename them with --remap'
+            )
+    return open_bag(args.input)
+
+
+def _open_files(args: argparse.Namespace) -> FileRecording:
+    source = open_source(args.input, args.topic, args.fps)
+    frame_id = FILE_FRAME_ID if args.frame_id is None else args.frame_id
+    return FileRecording(source, args.encoding or FILE_ENCODING, frame_id)

@@ -11,7 +11,6 @@ the file (from 1 s on), since then that is the time of the graph. When a loop be
 from __future__ import annotations
 
 import argparse
-import importlib
 import math
 import signal
 import time
@@ -27,9 +26,9 @@ from rosbags.interfaces import Qos, QosDurability, QosReliability
 from rosgraph_msgs.msg import Clock
 
 from unidrive_perception.bags import BagMessage, BagReader, BagTopic
-from unidrive_perception.executable import split_ros_args
+from unidrive_perception.executable import init_ros, split_ros_args
 from unidrive_perception.image_topics import COMPRESSED, IMAGE
-from unidrive_perception.message_types import installed_typestore
+from unidrive_perception.message_types import installed_typestore, message_class
 from unidrive_perception.playback import (
     FileRecording,
     Schedule,
@@ -119,19 +118,19 @@ class BagPlayer(Node):
         for name, topic in self._recording.topics.items():
             if self._args.topics and name not in self._args.topics:
                 continue
-            message_class = _message_class(topic.msgtype)
-            reason = self._why_not(topic, message_class)
+            kind = message_class(topic.msgtype)
+            reason = self._why_not(topic, kind)
             if reason:
                 self.get_logger().warning(f'{name} is not played: {reason}')
                 continue
             self._outputs[name] = self.create_publisher(
-                message_class, remaps.get(name, name), publisher_qos(topic.qos)
+                kind, remaps.get(name, name), publisher_qos(topic.qos)
             )
 
-    def _why_not(self, topic: BagTopic, message_class: type | None) -> str | None:
+    def _why_not(self, topic: BagTopic, kind: type | None) -> str | None:
         """Return why a topic cannot be played, None where it can."""
         package = topic.msgtype.split('/')[0]
-        if message_class is None:
+        if kind is None:
             return f'{topic.msgtype} is not installed here (package {package})'
         if not isinstance(self._recording, BagReader):
             return None
@@ -219,14 +218,6 @@ def publisher_qos(recorded: tuple[Qos, ...]) -> QoSProfile:
     )
 
 
-def _message_class(msgtype: str) -> type | None:
-    package, _, name = msgtype.split('/')
-    try:
-        return getattr(importlib.import_module(f'{package}.msg'), name, None)
-    except ImportError:
-        return None
-
-
 def run(argv: list[str]) -> int:
     """Play what the command line says; returns the exit code."""
     own_args, ros_args = split_ros_args(argv[1:])
@@ -235,7 +226,7 @@ def run(argv: list[str]) -> int:
     # rclpy's handler shuts ROS down, which ends the waiting; Python's own would also raise
     # KeyboardInterrupt anywhere.
     signal.signal(signal.SIGINT, lambda *_: None)
-    rclpy.init(args=ros_args)
+    init_ros(rclpy.init, ros_args)
     try:
         BagPlayer(recording, args).play()
     except Exception:

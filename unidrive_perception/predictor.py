@@ -21,7 +21,7 @@ import onnxruntime
 from unidrive_perception.bundle import Bundle, BundleError
 from unidrive_perception.errors import UserError
 from unidrive_perception.geometry import Letterbox, Size
-from unidrive_perception.labels import LabelTable
+from unidrive_perception.labels import UNKNOWN, LabelTable
 
 DEVICES = ('auto', 'cpu', 'cuda')
 
@@ -34,6 +34,9 @@ _PROGRAM_OUTPUTS = {
     'semantic': {'semantic': 'tensor(uint8)'},
     'drivable': {'drivable': 'tensor(uint8)'},
 }
+
+_AFTER_UNKNOWN = np.uint8(256 - UNKNOWN)
+"""Added to a mask, UNKNOWN wraps around to 0 and every class id is one higher."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,7 @@ class Predictor:
         output = {name: value[0] for name, value in zip(self._outputs, values, strict=True)}
         boxes, scores, class_ids = self._detections(letterbox, output)
         semantic, drivable = (
-            self._mask(letterbox, output.get(n)) for n in ('semantic', 'drivable')
+            self._mask(letterbox, task, output.get(task)) for task in ('semantic', 'drivable')
         )
         finished = time.perf_counter()
         timing = StageTimes(
@@ -159,18 +162,25 @@ class Predictor:
         if class_ids.size and not 0 <= class_ids.min() <= class_ids.max() < len(
             self.labels['detection']
         ):
-            raise BundleError(
-                f'{self.bundle.program_path}: gave class id {class_ids.max()}, '
-                f'the manifest has {len(self.labels["detection"])} detection classes'
-            )
+            raise self._wrong_class('detection', class_ids.max())
         return boxes[inside], output['scores'][confident][inside], class_ids
 
-    def _mask(self, letterbox: Letterbox, mask: np.ndarray | None) -> np.ndarray | None:
+    def _mask(self, letterbox: Letterbox, task: str, mask: np.ndarray | None) -> np.ndarray | None:
+        """The mask at the size that is asked for; checked before, while it is small."""
         if mask is None:
             return None
+        highest = int((mask + _AFTER_UNKNOWN).max()) - 1
+        if highest >= len(self.labels[task]):
+            raise self._wrong_class(task, highest)
         height, width = letterbox.image_size
         n = self.mask_downscale
         return letterbox.invert_mask(mask, (max(1, height // n), max(1, width // n)))
+
+    def _wrong_class(self, task: str, class_id: int) -> BundleError:
+        return BundleError(
+            f'{self.bundle.program_path}: gave class id {class_id}, '
+            f'the manifest has {len(self.labels[task])} {task} classes'
+        )
 
     def _check_program(self) -> None:
         """The program must have the inputs and outputs that the manifest promises."""

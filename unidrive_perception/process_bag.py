@@ -24,6 +24,7 @@ from unidrive_perception.messages import (
     make_header,
     prediction_messages,
 )
+from unidrive_perception.parameters import TABLE, USE_BUNDLE_THRESHOLD
 from unidrive_perception.predictor import DEVICES, Predictor
 from unidrive_perception.sources import Frame, FrameSource, SourceError, open_source
 
@@ -58,16 +59,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--device', choices=DEVICES, default='auto', help='default: auto')
     parser.add_argument('--threads', type=int, default=0, help='CPU threads (default: all cores)')
     parser.add_argument(
-        '--score-threshold', type=float, help='smallest score reported (default: the bundle says)'
+        '--score-threshold',
+        type=float,
+        default=USE_BUNDLE_THRESHOLD,
+        help='smallest score reported (default: the bundle says)',
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit status."""
+    threads = TABLE['threads'].check(args.threads)
+    threshold = TABLE['score_threshold'].check(args.score_threshold)
     bundle = Bundle.load(args.model or default_bundle())
-    if args.score_threshold is not None and not 0 <= args.score_threshold <= 1:
-        raise UserError(f'--score-threshold must be from 0 to 1, not {args.score_threshold}')
-    predictor = Predictor(bundle, args.device, args.threads, args.score_threshold)
+    predictor = Predictor(
+        bundle, args.device, threads, None if threshold == USE_BUNDLE_THRESHOLD else threshold
+    )
     with (
         open_source(args.input, args.topic, args.fps) as source,
         BagWriter(args.output, args.storage) as writer,

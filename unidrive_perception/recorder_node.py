@@ -10,7 +10,6 @@ recorded from when it is there on; the bag gets its name when it is complete, at
 from __future__ import annotations
 
 import argparse
-import importlib
 import signal
 import time
 from typing import Any
@@ -21,12 +20,11 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from rosbags.interfaces import Qos, QosDurability, QosReliability
-from rosbags.typesys.store import Typestore
 
 from unidrive_perception.bags import LATCHED, STORAGES, BagError, BagWriter
 from unidrive_perception.errors import UserError
-from unidrive_perception.executable import split_ros_args
-from unidrive_perception.message_types import installed_typestore
+from unidrive_perception.executable import init_ros, split_ros_args
+from unidrive_perception.message_types import installed_typestore, message_class
 
 DISCOVERY_S = 0.1
 QUEUE = 100
@@ -91,8 +89,10 @@ class BagRecorder(Node):
             self.get_logger().warning(f'{topic} is not recorded: it has types {msgtypes}')
             return
         (msgtype,) = msgtypes
-        message_class, store = _definition(msgtype, self._writer.typestore)
-        if message_class is None or store is None:
+        known = self._writer.typestore
+        store = installed_typestore(msgtype) or (known if msgtype in known.fielddefs else None)
+        kind = message_class(msgtype)
+        if kind is None or store is None:
             self.get_logger().warning(
                 f'{topic} is not recorded: {msgtype} or its definition is not installed here'
             )
@@ -102,19 +102,8 @@ class BagRecorder(Node):
         def write(data: bytes) -> None:
             self._writer.write_raw(topic, msgtype, data, self.get_clock().now().nanoseconds)
 
-        self.create_subscription(message_class, topic, write, _matching(offered), raw=True)
+        self.create_subscription(kind, topic, write, _matching(offered), raw=True)
         print(f'bag_recorder: recording {topic} ({msgtype})', flush=True)
-
-
-def _definition(msgtype: str, known: Typestore) -> tuple[type | None, Typestore | None]:
-    """Return the class of a message type, and a type store that has it as it is installed here."""
-    package, _, name = msgtype.split('/')
-    try:
-        message_class = getattr(importlib.import_module(f'{package}.msg'), name, None)
-    except ImportError:
-        message_class = None
-    store = installed_typestore(msgtype) or (known if msgtype in known.fielddefs else None)
-    return message_class, store
 
 
 def _matching(offered: list[QoSProfile]) -> QoSProfile:
@@ -145,11 +134,19 @@ def run(argv: list[str]) -> int:
     args = make_parser().parse_args(own_args)
     if not args.topics and args.namespace is None:
         raise UserError('nothing to record: give --topics or --namespace')
-    writer = BagWriter(args.output, args.storage)
     # rclpy's handler shuts ROS down, which ends the recording; Python's own would also raise
     # KeyboardInterrupt anywhere.
     signal.signal(signal.SIGINT, lambda *_: None)
-    rclpy.init(args=ros_args)
+    init_ros(rclpy.init, ros_args)
+    try:
+        _record(args)
+    finally:
+        rclpy.try_shutdown()
+    return 0
+
+
+def _record(args: argparse.Namespace) -> None:
+    writer = BagWriter(args.output, args.storage)
     recorder = None
     try:
         recorder = BagRecorder(writer, args.topics, args.namespace)
@@ -159,9 +156,7 @@ def run(argv: list[str]) -> int:
             raise
     finally:
         _finish(writer)
-        rclpy.try_shutdown()
     _report(writer, recorder)
-    return 0
 
 
 def _spin(recorder: BagRecorder, duration: float | None) -> None:

@@ -281,3 +281,13 @@ def test_an_error_is_one_sentence(ros_domain):
     with Executable('bag_player', 'gone') as player:
         assert player.wait() == 2
     assert player.output == 'bag_player: error: there is no bag, video or image folder gone\n'
+
+
+@pytest.mark.parametrize('option', [('-r', 'no_rule'), ('--params-file', '/nowhere/a.yaml')])
+def test_wrong_ros_arguments_are_one_sentence(tmp_path, ros_domain, option):
+    path = write_image_bag(tmp_path / 'drive', count=1)
+    with Executable('bag_player', path, '--ros-args', *option) as player:
+        assert player.wait() == 2, player.output
+    assert 'bag_player: error: ' in player.output
+    assert option[1] in player.output
+    assert 'Traceback' not in player.output

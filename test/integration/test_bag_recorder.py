@@ -168,3 +168,14 @@ def test_errors_are_one_sentence(tmp_path, ros_domain, args, words):
         assert recorder.wait() == 2
     assert words in recorder.output
     assert recorder.output.count('\n') == 1
+
+
+@pytest.mark.parametrize('option', [('-r', 'no_rule'), ('--params-file', '/nowhere/a.yaml')])
+def test_wrong_ros_arguments_leave_no_folder(tmp_path, ros_domain, option):
+    args = (tmp_path / 'bag', '--topics', '/a', '--ros-args', *option)
+    with Executable('bag_recorder', *args) as recorder:
+        assert recorder.wait() == 2, recorder.output
+    assert 'bag_recorder: error: ' in recorder.output
+    assert option[1] in recorder.output
+    assert 'Traceback' not in recorder.output
+    assert list(tmp_path.iterdir()) == []

@@ -12,6 +12,7 @@ import subprocess
 import cv2
 import pytest
 from live_node import Graph, wait_until
+from sample_bags import write_image_bag
 from tiny_bundle import street, write_tiny_bundle
 
 pytestmark = pytest.mark.ros
@@ -103,6 +104,7 @@ def test_every_argument_is_shown(ros_domain, file, more):
     names = {line.strip(" ':") for line in shown.splitlines() if line.startswith("    '")}
     assert names == ARGUMENTS | more
     assert 'no description' not in shown.lower()
+    assert 'Always so with bag, and in replay.launch.py' in shown  # use_sim_time
 
 
 def test_a_wrong_argument_is_refused(launch):
@@ -147,6 +149,7 @@ def test_arguments_beat_the_parameter_file_only_where_given(launch, graph, bundl
     params.write_text(
         '/**:\n  ros__parameters:\n'
         f'    model_path: {bundle}\n    image_transport: compressed\n    device: auto\n'
+        '    use_sim_time: true\n'
     )
     launch('perception.launch.py', f'params_file:={params}', 'device:=cpu', 'image_topic:=/x')
     request = GetParameters.Request(names=['image_transport', 'device', 'use_sim_time'])
@@ -154,15 +157,19 @@ def test_arguments_beat_the_parameter_file_only_where_given(launch, graph, bundl
     answer = graph.call(GetParameters, '/perception/get_parameters', request)
     transport, device, sim_time = answer.values
     assert (transport.string_value, device.string_value) == ('compressed', 'cpu')
-    assert not sim_time.bool_value
+    assert sim_time.bool_value
 
 
-def test_replay_records_and_ends_by_itself(launch, bundle, images, tmp_path):
+@pytest.mark.parametrize('kind', ['folder', 'bag'])
+def test_replay_records_and_ends_by_itself(launch, bundle, images, tmp_path, kind):
     from unidrive_perception.bags import open_bag
 
+    drive = images
+    if kind == 'bag':
+        drive = write_image_bag(tmp_path / 'drive', pictures=[street(360, 640)] * 20)
     output = tmp_path / 'results'
     process = launch(
-        'replay.launch.py', f'bag:={images}', f'model:={bundle}', f'output:={output}', 'rate:=0.5'
+        'replay.launch.py', f'bag:={drive}', f'model:={bundle}', f'output:={output}', 'rate:=0.5'
     )
     assert process.wait(90) == 0, launch.log()
     assert 'Traceback' not in launch.log()
@@ -200,9 +207,8 @@ def test_the_profile_for_large_images_is_set(launch, ros_domain, monkeypatch, re
     )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    from launch.actions import SetEnvironmentVariable
-
     from launch import LaunchContext
+    from launch.actions import SetEnvironmentVariable
 
     for name in ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE'):
         monkeypatch.delenv(name, raising=False)

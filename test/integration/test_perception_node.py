@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node over live DDS: what it publishes, and that nothing a camera sends ends it."""
 
+import os
 import time
 
 import cv2
@@ -297,3 +298,47 @@ def test_real_images_give_what_the_predictor_gives(compressed, shared_data, bund
         ]
         truth = zip(expected.class_ids.tolist(), expected.boxes.tolist(), strict=True)
         assert found == [(i, *box) for i, box in truth]
+
+
+FAILING_BRIDGE = """
+from sensor_msgs.msg import Image
+
+class CvBridge:
+    def cv2_to_imgmsg(self, pixels, encoding):
+        return pixels
+
+    def imgmsg_to_cv2(self, message, encoding):
+        if isinstance(message, Image):
+            raise ValueError('only small ones')
+        return message[..., ::-1]
+"""
+
+
+def test_a_bridge_that_fails_costs_no_image(ros_domain, bundle, tmp_path):
+    """Stands for a cv_bridge that passes its trial and then refuses the camera's images."""
+    from sensor_msgs.msg import Image
+
+    from unidrive_msgs.msg import FrameTiming
+
+    (tmp_path / 'cv_bridge').mkdir()
+    (tmp_path / 'cv_bridge' / '__init__.py').write_text(FAILING_BRIDGE)
+    path = os.pathsep.join([str(tmp_path), os.environ.get('PYTHONPATH', '')])
+    graph = Graph(ros_domain)
+    node = NodeProcess(tmp_path, env={'PYTHONPATH': path}, model_path=bundle)
+    try:
+        timings = graph.listen(FrameTiming, '/perception/timing')
+        camera = graph.camera(Image, '/image')
+        node.wait_for('cv_bridge converts raw images')
+        wait_until(camera.get_subscription_count, 'the subscription')
+        wait_until(lambda: graph.node.count_publishers('/perception/timing'), 'the timing topic')
+        time.sleep(0.3)  # both sides must have found each other
+        for number in (1, 2):
+            camera.publish(image_message(SMALL, number, encoding='bgr8'))
+            wait_until(
+                lambda number=number: timings and number_of(timings[-1]) == number, 'a result'
+            )
+        assert (timings[-1].processed, timings[-1].bad, timings[-1].failed) == (2, 0, 0)
+        assert node.log.count('cv_bridge cannot convert a bgr8 image') == 1
+    finally:
+        node.stop()
+        graph.close()

@@ -315,6 +315,37 @@ def test_an_exception_of_ours_costs_one_image(start, graph, tmp_path):
     )
 
 
+def test_a_failed_activation_leaves_nothing_active(ros_domain, graph, bundle):
+    import rclpy
+    from rclpy.lifecycle import LifecyclePublisher, TransitionCallbackReturn
+    from rclpy.parameter import Parameter
+    from rclpy.publisher import Publisher
+
+    from unidrive_msgs.msg import LabelTable
+    from unidrive_perception.lifecycle_node import PerceptionNode
+
+    heard = graph.listen(LabelTable, '/perception/labels')
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=ros_domain)
+    settings = {'model_path': str(bundle), 'image_topics': ['a', '/a']}  # one topic, twice
+    overrides = [Parameter(name, value=value) for name, value in settings.items()]
+    node = PerceptionNode(context=context, parameter_overrides=overrides)
+    try:
+        assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+        results = [p for p in node.publishers if isinstance(p, LifecyclePublisher)]
+        (labels,) = (p for p in results if p.topic_name == '/perception/labels')
+        wait_until(labels.get_subscription_count, 'the subscription of the labels')
+        time.sleep(0.3)  # both sides must have found each other
+        assert node.trigger_activate() == TransitionCallbackReturn.FAILURE
+        assert not [p.topic_name for p in results if p.is_activated]
+        Publisher.publish(labels, LabelTable(model_name='behind anything else'))
+        wait_until(lambda: heard, 'the labels')
+        assert [m.model_name for m in heard] == ['behind anything else']
+    finally:
+        node.close()
+        context.try_shutdown()
+
+
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_signals_end_it_cleanly_at_work(start, graph, tmp_path, number):
     node = start(model_path=write_tiny_bundle(tmp_path / 'slow', cost=4))

@@ -338,16 +338,30 @@ def test_error_while_writing_leaves_nothing(tmp_path, storage):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_full_disk_is_one_sentence(tmp_path, monkeypatch):
-    def full(*_):
+@pytest.mark.parametrize('call', ['add_connection', 'write'])
+def test_full_disk_is_one_sentence(tmp_path, monkeypatch, call):
+    def full(*_, **__):
         raise sqlite3.OperationalError('database or disk is full')
 
     with (
         pytest.raises(BagError, match='cannot be written: database or disk is full'),
         BagWriter(tmp_path / 'bag', 'sqlite3') as writer,
     ):
-        monkeypatch.setattr(writer._writer, 'write', full)
+        monkeypatch.setattr(writer._writer, call, full)
         writer.write('/a', writer.typestore.types['std_msgs/msg/String']('x'), 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_disk_that_is_full_from_the_beginning(tmp_path):
+    """Stands for a full disk: this process may write no byte into a file."""
+    resource = pytest.importorskip('resource')
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        with pytest.raises(BagError, match='bag cannot be written'):
+            BagWriter(tmp_path / 'bag', 'sqlite3')
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -382,6 +382,23 @@ def test_bridge_converts_only_what_it_converts_well(encoding, padding, big_endia
     assert (image_to_rgb(message, SwappedBridge()) == 123).all() == asked
 
 
+@pytest.mark.parametrize('error', [RuntimeError, ValueError, cv2.error])
+def test_bridge_that_fails_is_told_of_and_done_without(error):
+    class FailingBridge:
+        """Stands for a cv_bridge; CvBridgeError is not more than a TypeError of its own."""
+
+        def imgmsg_to_cv2(self, message, encoding):
+            raise error('no such conversion')
+
+    pixels, told = random_pixels(3), []
+    rgb = image_to_rgb(image('bgr8', pixels), FailingBridge(), told.append)
+    np.testing.assert_array_equal(rgb, pixels[..., ::-1])
+    (sentence,) = told
+    assert 'cv_bridge cannot convert a bgr8 image' in sentence
+    assert 'no such conversion' in sentence
+    image_to_rgb(image('bgr8', pixels), FailingBridge())  # also where nobody wants to know
+
+
 def test_same_pixels_as_cv_bridge():
     bridge, sentence = find_cv_bridge()
     if bridge is None:
@@ -392,7 +409,7 @@ def test_same_pixels_as_cv_bridge():
         rows = rng.integers(0, 256, (HEIGHT * 3, WIDTH * bytes_per_pixel), np.uint8)
         message = image(encoding, rows[: {'nv12': 9, 'nv21': 9, 'nv24': 18}.get(encoding, HEIGHT)])
         np.testing.assert_array_equal(
-            image_to_rgb(message, bridge), image_to_rgb(message), err_msg=encoding
+            image_to_rgb(message, bridge, pytest.fail), image_to_rgb(message), err_msg=encoding
         )
 
 

@@ -52,7 +52,15 @@ def test_topic_of_a_transport(name, transport, expected):
 )
 def test_player_of_a_launch_file(arguments, topic, compressed):
     encoding = ['--encoding', 'jpeg'] if compressed else []
-    assert player_options(*arguments) == ['--topic', topic, *encoding]
+    assert player_options('drive.mp4', *arguments) == ['--topic', topic, *encoding]
+
+
+def test_a_bag_is_played_as_it_is(tmp_path):
+    """The player refuses those options with it."""
+    assert player_options('drive.mcap', 'camera/image', '', 'compressed') == []
+    assert player_options(str(tmp_path), 'camera/image', '', '') == ['--topic', '/camera/image']
+    (tmp_path / 'metadata.yaml').touch()
+    assert player_options(str(tmp_path), 'camera/image', '', '') == []
 
 
 def test_nothing_there():

@@ -20,7 +20,7 @@ from unidrive_perception.playback import (
     open_recording,
     parse_remaps,
 )
-from unidrive_perception.sources import FILE_START_NS, open_source
+from unidrive_perception.sources import FILE_FRAME_ID, FILE_START_NS, FILE_TOPIC, open_source
 
 
 def open_with(*args):
@@ -67,6 +67,18 @@ def test_bad_arguments(tmp_path, args, words):
         open_with(path, *args)
 
 
+@pytest.mark.parametrize(
+    'option',
+    [('--topic', '/a'), ('--frame-id', ''), ('--fps', 5), ('--encoding', 'rgb8')],
+    ids=lambda option: option[0],
+)
+def test_options_of_files_are_refused_with_a_bag(tmp_path, option):
+    path = write_image_bag(tmp_path / 'drive', count=1)
+    words = f'{option[0]} is for a video or folder, and .* with --topics, rename them with --remap'
+    with pytest.raises(PlaybackError, match=words):
+        open_with(path, *option)
+
+
 def test_missing_input(tmp_path):
     with pytest.raises(UserError, match='there is no bag, video or image folder'):
         open_with(tmp_path / 'gone')
@@ -105,6 +117,9 @@ def test_start_in_a_file(tmp_path):
     messages = list(recording.messages(start_ns=FILE_START_NS + 250_000_000))
     assert [message.stamp_ns for message in messages] == [1_300_000_000, 1_400_000_000]
     assert list(recording.messages(['/other'])) == []
+    image = default_typestore().deserialize_cdr(messages[0].data, messages[0].msgtype)
+    assert (messages[0].topic, image.encoding) == (FILE_TOPIC, 'rgb8')
+    assert image.header.frame_id == FILE_FRAME_ID
 
 
 def test_stamps_of_a_file_are_set_by_the_player(tmp_path):

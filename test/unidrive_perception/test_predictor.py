@@ -3,6 +3,7 @@
 """Predictor against a program whose right answers can be read off the image."""
 
 import numpy as np
+import onnx
 import pytest
 from tiny_bundle import BLUE, BRIGHT, DARK, GREEN, RED, street, tiny_bundle, write_tiny_bundle
 
@@ -14,6 +15,7 @@ from unidrive_perception.bundle import (
     write_manifest,
 )
 from unidrive_perception.errors import UserError
+from unidrive_perception.labels import UNKNOWN
 from unidrive_perception.predictor import Predictor
 
 
@@ -187,3 +189,28 @@ def test_program_without_a_promised_output(tmp_path):
     bundle = replace_program(tmp_path, tasks=('detection', 'semantic'))
     with pytest.raises(BundleError, match='the manifest has the drivable task'):
         Predictor(bundle)
+
+
+def program_with_drivable_ids(folder, dark, bright):
+    """Rewrite the program of ``folder`` so that its drivable mask has these ids."""
+    model = onnx.load(folder / 'model.onnx')
+    for name, class_id in (('dark_id', dark), ('bright_id', bright)):
+        constant = onnx.numpy_helper.from_array(np.array(class_id, np.uint8), name)
+        model.graph.initializer.append(constant)
+    (last,) = (node for node in model.graph.node if node.output[0] == 'drivable')
+    choice = onnx.helper.make_node('Where', [last.input[0], 'dark_id', 'bright_id'], last.output)
+    last.CopyFrom(choice)
+    return replace_program(folder, model.SerializeToString())
+
+
+def test_mask_with_a_class_that_the_manifest_lacks(tmp_path):
+    write_tiny_bundle(tmp_path)
+    bundle = program_with_drivable_ids(tmp_path, dark=UNKNOWN, bright=2)
+    with pytest.raises(BundleError, match='class id 2, the manifest has 2 drivable classes'):
+        Predictor(bundle).predict(street())
+
+
+def test_mask_may_say_unknown(tmp_path):
+    write_tiny_bundle(tmp_path)
+    bundle = program_with_drivable_ids(tmp_path, dark=UNKNOWN, bright=BRIGHT)
+    assert set(np.unique(Predictor(bundle).predict(street()).drivable)) == {BRIGHT, UNKNOWN}
