@@ -40,7 +40,7 @@ from unidrive_perception.executable import init_ros
 from unidrive_perception.frames import FrameWorker, LatestFrames
 from unidrive_perception.image_bridge import find_cv_bridge
 from unidrive_perception.image_codec import ImageDecodeError
-from unidrive_perception.messages import RosFactory, labels_message, timing_message
+from unidrive_perception.messages import RosFactory, labels_message, stamp_of, timing_message
 from unidrive_perception.outputs import RESULT_TYPES, Outputs
 from unidrive_perception.predictor import Predictor
 
@@ -260,7 +260,7 @@ class PerceptionNode(LifecycleNode):
         self.get_logger().error(f'{topic}: image failed\n{trace}', throttle_duration_sec=1.0)
 
     def _age_ms(self, header: Any) -> float:
-        """Milliseconds from the stamp of ``header`` to now on the ROS clock; NaN while either is not set."""
+        """Milliseconds from the stamp to now on the ROS clock; NaN while either is not set."""
         now = self.get_clock().now().nanoseconds
         then = stamp_of(header)
         return (now - then) / 1e6 if now and then else math.nan
