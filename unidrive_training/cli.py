@@ -53,6 +53,10 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         print(f'unidrive: error: {error}', file=sys.stderr)
         return 2
+    except OSError as error:  # a folder that cannot be written, a full disk
+        where = f'{error.filename}: ' if error.filename else ''
+        print(f'unidrive: error: {where}{error.strerror or error}', file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print('unidrive: interrupted', file=sys.stderr)
         return 130

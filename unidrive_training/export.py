@@ -48,8 +48,8 @@ def run(args: argparse.Namespace) -> int:
     """Export, check the program against the model, and write the bundle in one step."""
     if args.out.exists():
         raise UserError(f'{args.out} exists; give a new folder or delete it')
+    scores = _read_scores(args.scores) if args.scores else {}
     model, config, facts = load_trained_model(args.run)
-    scores = json.loads(args.scores.read_text()) if args.scores else {}
     partial = args.out.with_name(f'.{args.out.name}.part')
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -63,6 +63,18 @@ def run(args: argparse.Namespace) -> int:
         shutil.rmtree(partial, ignore_errors=True)
     print(f'bundle → {args.out}')
     return 0
+
+
+def _read_scores(path: Path) -> dict[str, dict]:
+    try:
+        scores = json.loads(path.read_text())
+    except OSError as error:
+        raise UserError(f'--scores {path}: {error.strerror}') from error
+    except ValueError as error:
+        raise UserError(f'--scores {path} is no JSON ({error})') from error
+    if not isinstance(scores, dict):
+        raise UserError(f'--scores {path}: give the JSON of `unidrive evaluate --json`')
+    return scores
 
 
 def export_program(model: MultiTaskModel, input_size: tuple[int, int], path: Path) -> None:

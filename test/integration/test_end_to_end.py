@@ -20,7 +20,12 @@ from tiny_bundle import street, write_tiny_bundle
 from unidrive_perception import process_bag
 from unidrive_perception.bags import open_bag
 from unidrive_perception.bundle import default_bundle
-from unidrive_perception.messages import arrays_from_detections, prediction_from_result
+from unidrive_perception.labels import DETECTION, SEMANTIC
+from unidrive_perception.messages import (
+    array_from_mask,
+    arrays_from_detections,
+    prediction_from_result,
+)
 
 pytestmark = pytest.mark.ros
 
@@ -136,20 +141,41 @@ def test_generated_bag(tmp_path, graph, tiny, generated_bag):
 
 
 def test_truth_of_a_generated_bag_fits_the_results(tmp_path, tiny, generated_bag):
-    """Truth and results can be joined by their stamps, and cover the same image."""
+    """Truth and results are joined by their stamps; the boxes of the truth lie on its masks."""
     offline(generated_bag, tmp_path / 'offline', tiny)
     with open_bag(generated_bag) as truth, open_bag(tmp_path / 'offline') as processed:
         found = {}
         for message in processed.messages(['/perception/result']):
             value = processed.deserialize(message)
-            found[stamp_of(value.header)] = prediction_from_result(value)
+            found[stamp_of(value.header)] = value.header.frame_id, prediction_from_result(value)
+        boxes, masks = {}, {}
         for message in truth.messages(['/truth/detections', '/truth/semantic_mask']):
             value = truth.deserialize(message)
-            result = found[stamp_of(value.header)]
+            stamp = stamp_of(value.header)
+            frame_id, result = found[stamp]
+            assert value.header.frame_id == frame_id != ''
             assert (value.image_height, value.image_width) == result.image_size
             if message.topic == '/truth/detections':
-                boxes, _, class_ids = arrays_from_detections(value)
-                assert len(boxes) == len(class_ids)
+                boxes[stamp] = arrays_from_detections(value)
+            else:
+                masks[stamp] = array_from_mask(value)
+    assert len(found) == 5 and found.keys() == boxes.keys() == masks.keys()
+    shown = sum(check_boxes_on_mask(*boxes[stamp], masks[stamp]) for stamp in found)
+    assert shown > 5
+
+
+def check_boxes_on_mask(boxes, scores, class_ids, mask):
+    """Every box is in the image, those not to be ignored (score 0) on pixels of their class."""
+    assert (boxes >= 0).all() and (boxes[:, :2] < boxes[:, 2:]).all()
+    assert (boxes[:, 2:] <= mask.shape[::-1]).all()
+    shown = scores > 0
+    for (x_min, y_min, x_max, y_max), class_id in zip(
+        boxes[shown].astype(int), class_ids[shown], strict=True
+    ):
+        name = DETECTION.names[class_id].replace('pedestrian', 'person')
+        inside = mask[y_min:y_max, x_min:x_max]
+        assert (inside == SEMANTIC.names.index(name)).any(), name
+    return shown.sum()
 
 
 def test_default_bundle_on_real_images(tmp_path, graph, shared_data):

@@ -57,15 +57,23 @@ def test_outside_the_image_is_ignored_and_unlabelled_tasks_stay_so():
     assert (view.semantic == 255).mean() == pytest.approx(0.75, abs=0.01)
 
 
-def test_a_box_cut_to_a_sliver_is_dropped():
+def test_a_box_cut_to_a_sliver_is_ignored_and_one_outside_dropped():
     options = Augmentation(scale=(4.0, 4.0), flip=0.0, **PLAIN)
-    kept = 0
+    whole = (4 * 90) ** 2
+    fates = []
     for seed in range(40):
         view = augment(sample_with_square(), (360, 640), options, np.random.default_rng(seed))
-        for box in view.boxes.boxes:
-            kept += 1
-            assert (box[2] - box[0]) * (box[3] - box[1]) > 0.3 * (360 * 360)
-    assert 0 < kept < 40
+        labels = view.boxes
+        assert len(labels.boxes) == len(labels.class_ids) == len(labels.crowd)
+        if len(labels.boxes):
+            (box,), (crowd,) = labels.boxes, labels.crowd
+            assert crowd == ((box[2] - box[0]) * (box[3] - box[1]) <= 0.3 * whole)
+            np.testing.assert_allclose(box, extent(view.semantic == 13), atol=1.01)
+            fates.append('ignored' if crowd else 'kept')
+        else:
+            assert (view.semantic == 13).sum() <= 3 * 640
+            fates.append('dropped')
+    assert set(fates) == {'kept', 'ignored', 'dropped'}
 
 
 def test_letterbox_and_shrink_keep_boxes_on_their_masks():

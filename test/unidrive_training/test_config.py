@@ -3,10 +3,12 @@
 """Configs are typed: what is wrong is said before any work starts."""
 
 import pytest
+import torch
 
 from unidrive_perception.errors import UserError
 from unidrive_training.cli import main
 from unidrive_training.config import load_config
+from unidrive_training.engine.cli import check_device
 from unidrive_training.models.multitask import MultiTaskModel
 
 
@@ -65,3 +67,32 @@ def test_command_line_errors_are_one_sentence(repo_root, tmp_path, capsys):
     assert main(['evaluate', str(tmp_path / 'nothing'), str(tmp_path)]) == 2
     assert 'nothing' in capsys.readouterr().err
     assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'sentence'),
+    [
+        (['--device', 'tpu'], '--device tpu cannot be used here; give one of cpu'),
+        (['--device', 'cuda:99'], '--device cuda:99 cannot be used here'),
+        (['--data', 'folder:0'], '--data folder:0: share must be greater than 0'),
+        (['--data', 'folder:-1'], '--data folder:-1: share must be greater than 0'),
+        (['--data', 'folder:nan'], '--data folder:nan: share must be greater than 0'),
+        (['--data', 'folder:2'], 'folder: no images'),
+        (['--data', 'fol:der'], 'fol:der: no images'),
+    ],
+)
+def test_train_says_what_is_wrong(repo_root, tmp_path, capsys, arguments, sentence):
+    command = ['train', str(config_path(repo_root)), str(tmp_path / 'run'), '--device', 'cpu']
+    assert main([*command, *arguments]) == 2
+    assert f'unidrive: error: {sentence}' in capsys.readouterr().err
+
+
+def test_a_gpu_needs_a_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 0)
+    with pytest.raises(UserError, match='--device cuda cannot be used here; give one of cpu'):
+        check_device('cuda')
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
+    check_device('cuda')
+    check_device('cuda:1')
+    with pytest.raises(UserError, match='one of cpu, cuda, cuda:0, cuda:1'):
+        check_device('cuda:2')

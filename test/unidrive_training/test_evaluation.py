@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from unidrive_perception.labels import DETECTION, DRIVABLE, SEMANTIC
+from unidrive_training.cli import main
+from unidrive_training.evaluation import cli as evaluation_cli
 from unidrive_training.evaluation.detection import DetectionEvaluator
 from unidrive_training.evaluation.segmentation import (
     SegmentationEvaluator,
@@ -104,6 +106,21 @@ def test_a_class_that_is_not_annotated_costs_no_precision():
     evaluator.add(truth, np.array([2]), boxes, scores, ids, annotated=annotated)
     evaluator.add(truth, np.array([9]), truth, np.array([0.4]), np.array([9]))
     assert evaluator.scores().ap50 == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize('place', ['no/such/dir/scores.json', 'file/scores.json', '.'])
+def test_scores_that_cannot_be_written_are_refused_before_the_evaluation(
+    tmp_path, monkeypatch, capsys, place
+):
+    def evaluates(*_):
+        raise AssertionError('the model was loaded')
+
+    monkeypatch.setattr(evaluation_cli, '_load', evaluates)
+    (tmp_path / 'file').touch()
+    path = str(tmp_path / place)
+    assert main(['evaluate', str(tmp_path), str(tmp_path), '--json', path]) == 2
+    error = capsys.readouterr().err
+    assert f'--json {tmp_path / place} cannot be written' in error and error.count('\n') == 1
 
 
 def test_no_detection_scores_zero_and_no_truth_scores_nan():

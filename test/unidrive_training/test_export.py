@@ -90,6 +90,34 @@ def test_a_disagreeing_program_is_refused(run_folder, bundle):
         export.check_program(model, config.input_size, bundle / 'model.onnx')
 
 
+@pytest.mark.parametrize(
+    ('content', 'sentence'),
+    [(None, 'No such file'), ('{', 'is no JSON'), ('[1]', 'give the JSON of `unidrive evaluate')],
+)
+def test_scores_that_cannot_be_read_are_named(run_folder, tmp_path, capsys, content, sentence):
+    scores = tmp_path / 'scores.json'
+    if content is not None:
+        scores.write_text(content)
+    arguments = ['export', str(run_folder), str(tmp_path / 'out'), '--scores', str(scores)]
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert 'scores.json' in error and sentence in error and error.count('\n') == 1
+    assert not (tmp_path / 'out').exists()
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(run_folder, tmp_path, capsys):
+    (tmp_path / 'file').touch()
+    assert main(['export', str(run_folder), str(tmp_path / 'file' / 'out')]) == 2
+    error = capsys.readouterr().err
+    assert 'Not a directory' in error and str(tmp_path / 'file') in error
+    assert error.count('\n') == 1
+
+
+def test_a_checkpoint_is_evaluated_on_a_device_there_is(run_folder, scenes, capsys):
+    assert main(['evaluate', str(run_folder), str(scenes), '--device', 'tpu']) == 2
+    assert '--device tpu cannot be used here' in capsys.readouterr().err
+
+
 def test_an_existing_bundle_is_not_overwritten(run_folder, bundle, capsys):
     assert main(['export', str(run_folder), str(bundle)]) == 2
     assert 'exists' in capsys.readouterr().err

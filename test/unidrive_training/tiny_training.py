@@ -1,62 +1,52 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A model and a config so small that tests can train them."""
+"""The shipped config, so small that tests can train it."""
 
 from pathlib import Path
 
 from unidrive_training.config import TrainingConfig
+from unidrive_training.typed import read_yaml
 
-MASK_HEAD = {
-    'name': 'maskformer',
-    'queries': 24,
+SHIPPED = Path(__file__).parents[2] / 'config' / 'training' / 'nano.yaml'
+_DETECTION = {
+    'proposals': 24,
+    'stages': 2,
+    'dynamic_channels': 8,
+    'feedforward': 64,
+    'canonical_size': 64,
+    'denoising': 12,
+}
+_MASKS = {
     'channels': 32,
     'mask_channels': 32,
     'pixel_channels': 32,
     'groups': 8,
     'layers': 2,
-    'attention_heads': 4,
     'feedforward': 64,
-    'dropout': 0.0,
-    'loss_stride': 4,
-    'output_stride': 2,
 }
-MODEL = {
-    'backbone': {'name': 'resnet18', 'width': 16},
-    'fpn': {'channels': 32},
-    'heads': {
-        'detection': {
-            'name': 'sparse_rcnn',
-            'proposals': 24,
-            'stages': 2,
-            'dynamic_channels': 8,
-            'attention_heads': 4,
-            'feedforward': 64,
-            'canonical_size': 64,
-            'sampling_ratio': 1,
-            'proposal_init': 'dataset',
-        },
-        'semantic': MASK_HEAD,
-        'drivable': MASK_HEAD | {'queries': 8},
-    },
-}
+_PHASES = (
+    {'input_size': [64, 128], 'learning_rate': 4e-3},
+    {'input_size': [96, 160], 'learning_rate': 3e-3},
+)
 
 
 def tiny_config(data: Path, iterations: int, **settings) -> TrainingConfig:
-    """A config on one dataset at 160×96."""
-    phase = {
-        'input_size': [96, 160],
-        'iterations': iterations,
-        'batch_size': 6,
-        'learning_rate': 2e-3,
-        'warmup': 10,
-    }
-    values = {
-        'name': 'tiny',
-        'model': MODEL,
+    """``nano.yaml`` with the same switches and less of everything, on one dataset.
+
+    Both phases get half of the iterations; a single one belongs to the last, at 160×96.
+    """
+    values = read_yaml(SHIPPED)
+    model = values['model']
+    model['backbone']['width'], model['fpn']['channels'] = 16, 32
+    for task, smaller in (('detection', _DETECTION), ('semantic', _MASKS), ('drivable', _MASKS)):
+        model['heads'][task] |= smaller
+    halves = (iterations // 2, iterations - iterations // 2)
+    for phase, half, smaller in zip(values['phases'], halves, _PHASES, strict=True):
+        phase |= smaller | {'iterations': half, 'batch_size': 6, 'warmup': 10}
+    values |= {
+        'phases': [phase for phase in values['phases'] if phase['iterations']],
         'data': [{'root': str(data)}],
-        'phases': [phase],
         'ema_decay': 0.95,
-        'bfloat16': False,
         'workers': 0,
         'log_every': 1,
     }

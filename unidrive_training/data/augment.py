@@ -15,7 +15,7 @@ from unidrive_training.data.bdd100k import BoxLabels
 from unidrive_training.data.sample import Sample
 from unidrive_training.typed import Typed
 
-_MIN_VISIBLE = 0.3  # a truth cut to less than this share of its area is dropped
+_MIN_VISIBLE = 0.3  # a truth cut to less than this share of its area is ignored
 _MIN_SIDE = 2.0  # input pixels
 
 
@@ -78,7 +78,11 @@ def _random_affine(
 
 
 def warp_boxes(labels: BoxLabels, matrix: np.ndarray, size: tuple[int, int]) -> BoxLabels:
-    """Boxes through the warp, clipped to the view; those hardly left in it are dropped."""
+    """Boxes through the warp, clipped to the view.
+
+    A box that is cut to a small part becomes a crowd box, to be ignored: something of the object
+    can still be seen. A box outside the view is dropped.
+    """
     corner = matrix.copy()
     corner[:, 2] -= 0.5 * (matrix[:, 0] + matrix[:, 1]) - 0.5
     x = np.sort(labels.boxes[:, 0::2] * corner[0, 0] + corner[0, 2], axis=1)
@@ -86,13 +90,14 @@ def warp_boxes(labels: BoxLabels, matrix: np.ndarray, size: tuple[int, int]) -> 
     area = (x[:, 1] - x[:, 0]) * (y[:, 1] - y[:, 0])
     x, y = x.clip(0, size[1]), y.clip(0, size[0])
     width, height = x[:, 1] - x[:, 0], y[:, 1] - y[:, 0]
-    keep = (width * height > _MIN_VISIBLE * area) & (np.minimum(width, height) >= _MIN_SIDE)
+    cut = width * height <= _MIN_VISIBLE * area
+    keep = np.minimum(width, height) >= _MIN_SIDE
     boxes = np.stack((x[:, 0], y[:, 0], x[:, 1], y[:, 1]), axis=1).astype(np.float32)
     return replace(
         labels,
         boxes=boxes[keep],
         class_ids=labels.class_ids[keep],
-        crowd=labels.crowd[keep],
+        crowd=(labels.crowd | cut)[keep],
     )
 
 

@@ -117,6 +117,15 @@ def read_mask(path: Path) -> np.ndarray:
     return mask
 
 
+def find_image(folder: Path, name: str) -> Path:
+    """The image file called ``name`` in ``folder``, whatever its type; UserError without one."""
+    for suffix in _IMAGE_SUFFIXES:
+        path = folder / f'{name}{suffix}'
+        if path.is_file():
+            return path
+    raise UserError(f'{folder}: no image {name} ({", ".join(_IMAGE_SUFFIXES)}); download it again')
+
+
 def _images(root: Path, split: str) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for image_set in reversed(_IMAGE_SETS):

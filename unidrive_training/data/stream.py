@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from unidrive_perception.errors import UserError
 from unidrive_training.data.augment import Augmentation, augment
-from unidrive_training.data.bdd100k import Record, read_split
+from unidrive_training.data.bdd100k import Record, read_image, read_split
 from unidrive_training.data.sample import Sample, load_sample
 from unidrive_training.models.targets import BoxTarget, Targets
 from unidrive_training.typed import Typed
@@ -85,7 +85,7 @@ class TrainingStream(Dataset):
         return np.concatenate(found) if found else np.zeros((0, 4))
 
     def _fractions(self, record: Record) -> np.ndarray:
-        height, width = load_sample(record).image.shape[:2]
+        height, width = read_image(record.image).shape[:2]
         fit = min(self._input_size[0] / height, self._input_size[1] / width)
         boxes = record.boxes.boxes[~record.boxes.crowd] * fit / np.tile(self._input_size[::-1], 2)
         return np.concatenate(

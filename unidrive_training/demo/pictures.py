@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 
 from unidrive_perception.errors import UserError
+from unidrive_perception.messages import stamp_of
 from unidrive_perception.overlay import draw_overlay, picture_grid
 from unidrive_perception.sources import FrameSource
-from unidrive_training.demo.report import Outcome, stamp_of, with_results
+from unidrive_training.demo.report import Outcome, with_results
 
 _GRID = 9
 _COLUMNS = 3

@@ -22,6 +22,7 @@ from unidrive_perception.messages import (
     arrays_from_detections,
     labels_from_message,
     prediction_from_result,
+    stamp_of,
 )
 from unidrive_perception.sources import FrameSource
 from unidrive_training.evaluation.detection import DetectionEvaluator
@@ -55,11 +56,6 @@ class Outcome:
     def span_s(self) -> float:
         """Seconds of the recording from the first result to the last."""
         return (self.stamps[-1] - self.stamps[0]) / 1e9
-
-
-def stamp_of(header: object) -> int:
-    """Header stamp in ns."""
-    return header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
 
 
 def with_results(

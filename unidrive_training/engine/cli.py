@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 import torch
@@ -42,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
     """Train to the end of the last phase."""
     from unidrive_training.engine.trainer import Trainer
 
+    check_device(args.device)
     config = load_config(args.config, args.set)
     if args.data:
         config = config.model_copy(update={'data': [_source(text) for text in args.data]})
@@ -53,13 +55,24 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def check_device(name: str) -> None:
+    """UserError unless torch can compute on the device called ``name`` here."""
+    gpus = [f'cuda:{i}' for i in range(torch.cuda.device_count())]
+    usable = ['cpu', *(['cuda'] if gpus else []), *gpus]
+    if name not in usable:
+        raise UserError(f'--device {name} cannot be used here; give one of {", ".join(usable)}')
+
+
 def _source(text: str):
     from unidrive_training.data.stream import Source
 
-    folder, _, weight = text.rpartition(':')
-    try:
-        return (
-            Source(root=Path(folder), weight=float(weight)) if folder else Source(root=Path(text))
-        )
-    except ValueError:
+    folder, _, share = text.rpartition(':')
+    if not folder:
         return Source(root=Path(text))
+    try:
+        weight = float(share)
+    except ValueError:  # the colon belongs to the folder's name
+        return Source(root=Path(text))
+    if not 0 < weight < math.inf:
+        raise UserError(f'--data {text}: share must be greater than 0')
+    return Source(root=Path(folder), weight=weight)

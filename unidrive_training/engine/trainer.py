@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
@@ -90,7 +91,7 @@ class Trainer:
                 if leads and (last or self.iteration % self.config.log_every == 0):
                     self._log(writer, bar, terms, learning_rate, phase)
                 if leads and (last or self.iteration % self.config.checkpoint_every == 0):
-                    save_checkpoint(self.folder, self._state())
+                    self._save()
                     self._draw(writer, images)
         if leads:
             writer.close()
@@ -133,7 +134,7 @@ class Trainer:
 
     def _step(self, images: Tensor, targets: Targets, learning_rate: float) -> dict[str, Tensor]:
         """One optimizer step; the unweighted-by-task loss terms."""
-        torch.manual_seed(self.config.seed + self.iteration)  # dropout, the same after a resume
+        self._seed_noise()
         self.model.train()
         for group in self.optimizer.param_groups:
             group['lr'] = learning_rate * group['factor']
@@ -158,6 +159,11 @@ class Trainer:
         self.average.update_parameters(self.model)
         return terms
 
+    def _seed_noise(self) -> None:
+        """Dropout and denoising: other in every iteration and process, the same after a resume."""
+        key = (self.config.seed, self.iteration, distributed.rank())
+        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
+
     def _log(
         self,
         writer: SummaryWriter,
@@ -179,6 +185,14 @@ class Trainer:
         pictures = draw_predictions(self.average.module, images[:_PICTURES], threshold)
         for number, picture in enumerate(pictures):
             writer.add_image(f'predictions/{number}', picture, self.iteration, dataformats='HWC')
+
+    def _save(self) -> None:
+        try:
+            save_checkpoint(self.folder, self._state())
+        except RuntimeError as error:  # what torch makes of an OSError
+            raise UserError(
+                f'{self.folder}: the checkpoint could not be written; make room and --resume'
+            ) from error
 
     def _state(self) -> dict[str, object]:
         return {

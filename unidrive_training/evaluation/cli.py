@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 
 from unidrive_perception.bundle import Bundle
@@ -29,6 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score the model on every folder."""
+    if args.json:
+        _check_writable(args.json)
     predictor = _load(args.model, args.device)
     names = [root.name for root in args.data]
     results = {}
@@ -45,15 +48,24 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _check_writable(path: Path) -> None:
+    """UserError, rather than one after the whole evaluation, unless a file can be written here."""
+    place = path if path.exists() else path.parent
+    if path.is_dir() or not path.parent.is_dir() or not os.access(place, os.W_OK):
+        raise UserError(f'--json {path} cannot be written; give a file in a folder of yours')
+
+
 def _load(path: Path, device: str) -> AnyPredictor:
     if (path / 'manifest.yaml').exists() or not path.exists():
         return Predictor(Bundle.load(path), device=device, score_threshold=0.0)
     import torch
 
+    from unidrive_training.engine.cli import check_device
     from unidrive_training.evaluation.checkpoint_predictor import CheckpointPredictor
 
     if device == 'auto':
         device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    check_device(device)
     return CheckpointPredictor(path, device)
 
 

@@ -205,7 +205,7 @@ class DynamicStage(nn.Module):
         nn.init.constant_(self.class_logits.bias, -math.log((1 - _PRIOR) / _PRIOR))
 
     def forward(self, pooled: Tensor, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Pooled (B·N, C, r, r), features (B, N, C) → features, logits (B, N, K), deltas (…, 4)."""
+        """Pooled (B·N, C, r, r), features (B, N, C) → features, logits (B, N, K), deltas."""
         x = self.norm1(features + self.self_attn(features, features, features))
         roi = pooled.flatten(2).transpose(1, 2)  # (B·N, r·r, C)
         x = self.norm2(x + self.dynamic_conv(roi, x.flatten(0, 1)).view_as(x))

@@ -8,10 +8,10 @@ import argparse
 from pathlib import Path
 
 from unidrive_perception.errors import UserError
-from unidrive_training.data.convert import camvid, idd_lite, kitti
+from unidrive_training.data.convert import MissingSplit, camvid, idd_lite, kitti
 
 _DATASETS = {
-    'camvid': (camvid.convert, ('train', 'val')),
+    'camvid': (camvid.convert, ('train', 'val', 'test')),
     'idd_lite': (idd_lite.convert, ('train', 'val', 'test')),
     'kitti': (kitti.convert, ('train', 'val')),
 }
@@ -34,8 +34,8 @@ def run(args: argparse.Namespace) -> int:
     for split in splits:
         try:
             count = convert(args.source, args.out, split)
-        except UserError:
-            if split != 'test':  # not every copy brings the unlabelled test images
+        except MissingSplit:
+            if split != 'test':  # which not every copy brings
                 raise
             continue
         print(f'{args.dataset} {split}: {count} images → {args.out}')

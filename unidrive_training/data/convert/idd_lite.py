@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from unidrive_perception.errors import UserError
 from unidrive_perception.labels import UNKNOWN
 from unidrive_training.data.bdd100k import Bdd100kWriter, read_mask
+from unidrive_training.data.convert import MissingSplit
 
 _DRIVABLE = np.full(256, 2, np.uint8)
 _DRIVABLE[0] = 0
@@ -27,7 +27,9 @@ def convert(source: Path, out: Path, split: str) -> int:
     """Write the images of ``source/leftImg8bit/split``; returns how many."""
     images = sorted((source / 'leftImg8bit' / split).glob('*/*_image.jpg'))
     if not images:
-        raise UserError(f'{source}/leftImg8bit/{split} holds no images; give the IDD-Lite folder')
+        raise MissingSplit(
+            f'{source}/leftImg8bit/{split} holds no images; give the IDD-Lite folder'
+        )
     with Bdd100kWriter(out, split) as writer:
         for path in images:
             frame = path.name.removesuffix('_image.jpg')
