@@ -168,9 +168,10 @@ def _latency(age: np.ndarray) -> str:
 
 def table(outcome: Outcome) -> str:
     """The outcome as text."""
+    lost = f'{outcome.dropped} dropped for newer images, {outcome.bad} bad'
     rows = [
         ('frames', f'{outcome.frames} played, {outcome.received} received by the node'),
-        ('results', f'{len(outcome.stamps)} ({outcome.dropped} dropped, {outcome.bad} bad)'),
+        ('results', f'{len(outcome.stamps)} ({lost})'),
     ]
     if outcome.span_s > 0:
         rate = (len(outcome.stamps) - 1) / outcome.span_s
