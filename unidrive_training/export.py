@@ -29,7 +29,7 @@ from unidrive_perception.geometry import DEFAULT_FILL
 from unidrive_perception.labels import BDD100K_LABELS
 from unidrive_training.config import TrainingConfig
 from unidrive_training.engine.checkpoint import load_trained_model
-from unidrive_training.models.multitask import IMAGENET_MEAN, IMAGENET_STD, MultiTaskModel
+from unidrive_training.models.multitask import MultiTaskModel
 
 PROGRAM = 'model.onnx'
 _OPSET = 18
@@ -151,7 +151,7 @@ def _manifest(
     }
     return Manifest(
         name=config.name,
-        input=InputSpec(height, width, IMAGENET_MEAN, IMAGENET_STD, DEFAULT_FILL),
+        input=InputSpec(height, width, model.backbone.mean, model.backbone.std, DEFAULT_FILL),
         tasks=tasks,
         program=ProgramSpec.of_file(program),
         training={'config': _without_paths(config), **facts},

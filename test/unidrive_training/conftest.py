@@ -20,3 +20,12 @@ def scenes(tmp_path_factory) -> Path:
     write_dataset(root, 'train', SceneSet(drives=8, frames=6, seed=3, **size))
     write_dataset(root, 'val', SceneSet(drives=4, frames=3, seed=3, validation=True, **size))
     return root
+
+
+@pytest.fixture(scope='session')
+def oracles() -> Path:
+    """Reference numbers of the official implementations."""
+    folder = Path(__file__).resolve().parents[3] / 'shared' / 'oracles'
+    if not folder.is_dir():
+        pytest.skip('no reference numbers: ../shared/oracles is missing')
+    return folder

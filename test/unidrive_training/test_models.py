@@ -18,7 +18,7 @@ from unidrive_training.models.mask_criterion import (
 )
 from unidrive_training.models.multitask import ModelConfig, MultiTaskModel
 from unidrive_training.models.registry import HEADS
-from unidrive_training.models.resnet import Shortcut
+from unidrive_training.models.backbones.resnet import Shortcut
 from unidrive_training.models.roi_pool import PyramidRoIAlign
 from unidrive_training.models.sparse_rcnn import with_noise
 from unidrive_training.models.targets import BoxTarget, Targets

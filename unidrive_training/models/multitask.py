@@ -11,14 +11,13 @@ from torch import Tensor, nn
 
 from unidrive_perception.labels import BDD100K_LABELS
 from unidrive_training import distributed
-from unidrive_training.models import maskformer, resnet, sparse_rcnn  # noqa: F401 (registers)
+from unidrive_training.models import maskformer, sparse_rcnn  # noqa: F401 (registers)
+from unidrive_training.models.backbones import resnet  # noqa: F401 (registers)
 from unidrive_training.models.fpn import FPN
 from unidrive_training.models.registry import BACKBONES, HEADS
 from unidrive_training.models.targets import Targets
 from unidrive_training.typed import Typed
 
-IMAGENET_MEAN = (123.675, 116.28, 103.53)
-IMAGENET_STD = (58.395, 57.12, 57.375)
 TASKS = tuple(BDD100K_LABELS)  # detection, semantic, drivable
 
 
@@ -61,8 +60,8 @@ class MultiTaskModel(nn.Module):
                 if task in config.heads
             }
         )
-        self.register_buffer('mean', torch.tensor(IMAGENET_MEAN), persistent=False)
-        self.register_buffer('std', torch.tensor(IMAGENET_STD), persistent=False)
+        self.register_buffer('mean', torch.tensor(self.backbone.mean), persistent=False)
+        self.register_buffer('std', torch.tensor(self.backbone.std), persistent=False)
 
     def pyramid(self, images: Tensor) -> list[Tensor]:
         """(B, H, W, 3) uint8 → [P2, P3, P4, P5]."""

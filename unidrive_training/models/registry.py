@@ -53,3 +53,5 @@ class Registry:
 
 BACKBONES = Registry('backbone')
 HEADS = Registry('head')
+ADAPTERS = Registry('adapter')
+LANGUAGE = Registry('language')

@@ -8,12 +8,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
+from unidrive_training.models.backbones.base import Backbone
 from unidrive_training.models.registry import BACKBONES
 from unidrive_training.typed import Typed
 
 
 @BACKBONES.register('resnet18')
-class ResNet18(nn.Module):
+class ResNet18(Backbone):
     """ResNet-18 without its classifier: C2..C5 at strides 4, 8, 16, 32.
 
     ``width`` is the channels of C2 (64 is the standard net); C3..C5 have 2, 4 and 8 times as many.
