@@ -24,6 +24,8 @@ from unidrive_training.models.sparse_rcnn import with_noise
 from unidrive_training.models.targets import BoxTarget, Targets
 
 SIZE = (64, 96)
+SIZES = torch.tensor([[64.0, 96.0]]).expand(2, 2)
+SCALE = torch.tensor([[96.0, 64, 96, 64]])
 SPEC = {
     'backbone': {'name': 'resnet18', 'width': 8},
     'fpn': {'channels': 16},
@@ -148,9 +150,7 @@ def test_fixed_matching_gives_each_class_its_own_query():
     label = torch.zeros(32, 48, dtype=torch.uint8)
     label[:, 24:] = 2
     logits, masks = mask_layers(queries=3, requires_grad=True)
-    losses = mask_set_losses(
-        [(logits, masks)], [label], MaskLossWeights(), (8, 12), 2.0, fixed=True
-    )
+    losses = mask_set_losses([(logits, masks)], [label], MaskLossWeights(), (8, 12), 2.0, 'fixed')
     (losses['mask'] + losses['dice']).backward()
     touched = masks.grad.abs().sum((0, 2, 3)) > 0
     assert touched.tolist() == [True, False, True]
@@ -164,17 +164,17 @@ def test_detection_losses_on_empty_and_crowded_images():
     logits = torch.randn(2, 3, 10)
     boxes = torch.rand(2, 3, 4) * 20
     boxes[..., 2:] += 20
-    scale = torch.tensor([96.0, 64, 96, 64])
     crowded = box_target(*[[i, i, i + 10, i + 12] for i in range(7)])  # more truths than proposals
     for targets in ([box_target(), box_target()], [crowded, box_target()]):
-        losses = box_set_losses([(logits, boxes)], targets, scale, BoxLossWeights(), 1.0)
+        losses = box_set_losses(
+            [(logits, boxes)], targets, SCALE.expand(2, 4), BoxLossWeights(), 1.0
+        )
         assert all(torch.isfinite(v) for v in losses.values())
         if not any(len(t.boxes) for t in targets):
             assert losses['l1'] == 0 and losses['giou'] == 0 and losses['label'] > 0
 
 
 def test_an_unmatched_box_on_an_ignored_object_costs_nothing():
-    scale = torch.tensor([96.0, 64, 96, 64])
     logits = torch.full((1, 2, 10), -5.0)
     logits[0, :, 2] = 5
     target = box_target([0, 0, 10, 10])
@@ -182,7 +182,7 @@ def test_an_unmatched_box_on_an_ignored_object_costs_nothing():
 
     def label_loss(second_box):
         boxes = torch.tensor([[[0.0, 0, 10, 10], second_box]])
-        return box_set_losses([(logits, boxes)], [target], scale, BoxLossWeights(), 1.0)['label']
+        return box_set_losses([(logits, boxes)], [target], SCALE, BoxLossWeights(), 1.0)['label']
 
     on_it, beside_it, around_it = [41, 40, 51, 50], [60, 40, 70, 50], [30, 30, 60, 60]
     assert label_loss(on_it) < 0.01 * label_loss(beside_it)
@@ -204,18 +204,18 @@ def test_noisy_truths_train_the_refinement_and_leave_the_prediction_alone():
     head.load_state_dict(plain.state_dict(), strict=False)
     pyramid = [torch.randn(2, 16, 16 // 2**i, 24 // 2**i) for i in range(4)]
     for ours, theirs in zip(
-        head.predict(pyramid, SIZE), plain.predict(pyramid, SIZE), strict=True
+        head.predict(pyramid, SIZES), plain.predict(pyramid, SIZES), strict=True
     ):
         assert torch.equal(ours, theirs)
     targets = [box_target([5, 5, 40, 40], [50, 10, 60, 30]), box_target()]
-    losses = head.losses(pyramid, targets, SIZE, 2.0)
-    expected = plain.losses(pyramid, targets, SIZE, 2.0)
+    losses = head.losses(pyramid, targets, SIZES, 2.0)
+    expected = plain.losses(pyramid, targets, SIZES, 2.0)
     assert {name: losses[name] for name in expected} == expected
     losses['denoising'].backward()
     assert head.denoising_feature.grad.abs().sum() > 0
     assert head.stages[0].box_deltas.weight.grad.abs().sum() > 0
     assert head.proposal_features.weight.grad is None
-    assert head.losses(pyramid, [box_target()] * 2, SIZE, 1.0)['denoising'] == 0
+    assert head.losses(pyramid, [box_target()] * 2, SIZES, 1.0)['denoising'] == 0
 
 
 def test_noise_keeps_boxes_in_reach_of_their_truth():
@@ -245,7 +245,6 @@ def test_shortcut_is_a_strided_convolution():
 
 def test_a_class_that_is_not_annotated_is_not_a_negative():
     boxes = torch.tensor([[[0.0, 0, 10, 10]]])
-    scale = torch.tensor([96.0, 64, 96, 64])
     annotated = torch.zeros(10, dtype=torch.bool)
     annotated[2] = True
     quiet, loud = torch.full((1, 1, 10), -5.0), torch.full((1, 1, 10), -5.0)
@@ -253,7 +252,7 @@ def test_a_class_that_is_not_annotated_is_not_a_negative():
 
     def label_loss(logits, known):
         target = box_target([0, 0, 10, 10], annotated=known)
-        return box_set_losses([(logits, boxes)], [target], scale, BoxLossWeights(), 1.0)['label']
+        return box_set_losses([(logits, boxes)], [target], SCALE, BoxLossWeights(), 1.0)['label']
 
     assert label_loss(loud, annotated) == label_loss(quiet, annotated)
     everything = torch.ones(10, dtype=torch.bool)

@@ -35,8 +35,8 @@ def box_set_losses(
 ) -> dict[str, Tensor]:
     """Loss summed over the stages, each matched on its own, divided by ``count`` (of truths).
 
-    ``stages``: class logits (B, N, K) and boxes (B, N, 4) input pixels; ``scale`` (4,): W, H, W,
-    H. A class that is not annotated in an image costs nothing there, whatever is predicted; nor
+    ``stages``: class logits (B, N, K) and boxes (B, N, 4) input pixels; ``scale`` (B, 4): W, H,
+    W, H of each image. A class that is not annotated in an image costs nothing there, whatever is predicted; nor
     does an unmatched prediction that lies on an ignored box. ``pairs``, per image (proposal
     indices, truth indices), replaces the matching.
     """
@@ -45,7 +45,8 @@ def box_set_losses(
     for logits, boxes in stages:
         logits, boxes = logits.float(), boxes.float()
         matches = pairs or [
-            match(logits[i], boxes[i], target, scale, weights) for i, target in enumerate(targets)
+            match(logits[i], boxes[i], target, scale[i], weights)
+            for i, target in enumerate(targets)
         ]
         rows = torch.cat([torch.full_like(p, i) for i, (p, _) in enumerate(matches)])
         proposals = torch.cat([p for p, _ in matches])
@@ -59,7 +60,7 @@ def box_set_losses(
         )
         idle[rows, proposals] = False
         total['label'] += (_focal(logits, wanted) * annotated * ~idle[..., None]).sum()
-        total['l1'] += (matched / scale - truth / scale).abs().sum()
+        total['l1'] += ((matched - truth) / scale[rows]).abs().sum()
         total['giou'] += (1 - paired_giou(matched, truth)).sum()
     return {name: getattr(weights, name) * value / count for name, value in total.items()}
 

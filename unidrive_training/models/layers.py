@@ -12,13 +12,16 @@ from torch import Tensor, nn
 
 
 class Attention(nn.Module):
-    """Multi-head attention with the parameters of nn.MultiheadAttention (packed in-projection)."""
+    """Multi-head attention with the parameters of nn.MultiheadAttention (packed in-projection).
 
-    def __init__(self, channels: int, heads: int) -> None:
+    ``dropout``: share of the attention weights that are dropped in training.
+    """
+
+    def __init__(self, channels: int, heads: int, dropout: float = 0.0) -> None:
         super().__init__()
         if channels % heads:
             raise ValueError(f'channels {channels} must be a multiple of heads {heads}')
-        self.heads = heads
+        self.heads, self.dropout = heads, dropout
         self.in_proj = nn.Linear(channels, 3 * channels)
         self.out_proj = nn.Linear(channels, channels)
         nn.init.xavier_uniform_(self.in_proj.weight)
@@ -27,15 +30,16 @@ class Attention(nn.Module):
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """query (B, Q, C), key and value (B, K, C) → (B, Q, C)."""
-        weights = self.in_proj.weight.chunk(3)
+        kernels = self.in_proj.weight.chunk(3)
         biases = self.in_proj.bias.chunk(3)
         q, k, v = (
             self._split(F.linear(x, w, b))
-            for x, w, b in zip((query, key, value), weights, biases, strict=True)
+            for x, w, b in zip((query, key, value), kernels, biases, strict=True)
         )
         # Written out, so that the exported graph consists of plain operators.
         scores = q @ k.transpose(2, 3) / math.sqrt(q.shape[-1])  # (B, heads, Q, K)
-        mixed = scores.softmax(-1) @ v  # (B, heads, Q, C / heads)
+        weights = F.dropout(scores.softmax(-1), self.dropout, self.training)
+        mixed = weights @ v  # (B, heads, Q, C / heads)
         return self.out_proj(mixed.transpose(1, 2).flatten(2))
 
     def _split(self, x: Tensor) -> Tensor:

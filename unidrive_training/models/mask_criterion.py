@@ -4,12 +4,13 @@
 
 Ignored pixels (255) count nowhere: not in the matching cost, not in the mask losses. The official
 code counts them as negatives of every mask, which would punish every query on an image with sparse
-pseudo-labels.
+pseudo-labels; ``ignored='negative'`` does as it does.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -37,6 +38,10 @@ class MaskLossWeights(Typed):
     no_object: float = 0.1
 
 
+Ignored = Literal['excluded', 'negative']
+Match = tuple[Tensor, Tensor]  # query indices, target indices
+
+
 @dataclass
 class ClassMasks:
     """Classes of a label map: (T,) int64 ids; as floats (T, h, w) masks and (h, w) validity."""
@@ -46,17 +51,26 @@ class ClassMasks:
     valid: Tensor
 
 
-def class_masks(label: Tensor, size: tuple[int, int]) -> ClassMasks:
-    """Split a (H, W) label map into one binary mask per class present, sampled at ``size``.
+def class_masks(
+    label: Tensor,
+    size: tuple[int, int],
+    ignored: Ignored = 'excluded',
+    class_ids: Tensor | None = None,
+) -> ClassMasks:
+    """Split a (H, W) label map, sampled at ``size``, into one binary mask per class.
 
-    Samples lie in the middle of their cell, where the prediction of that cell lies too.
+    ``class_ids``: which; else those present. Samples lie in the middle of their cell, where the
+    prediction of that cell lies too (the official code takes its first pixel).
     """
     rows, columns = label.shape[0] // size[0], label.shape[1] // size[1]
-    label = label[rows // 2 :: rows, columns // 2 :: columns]
-    class_ids = label.unique()
-    class_ids = class_ids[class_ids != UNKNOWN].long()
+    first = (0, 0) if ignored == 'negative' else (rows // 2, columns // 2)
+    label = label[first[0] :: rows, first[1] :: columns]
+    if class_ids is None:
+        class_ids = label.unique()
+        class_ids = class_ids[class_ids != UNKNOWN].long()
     masks = (label[None] == class_ids[:, None, None]).float()
-    return ClassMasks(class_ids, masks, (label != UNKNOWN).float())
+    valid = torch.ones_like(label) if ignored == 'negative' else label != UNKNOWN
+    return ClassMasks(class_ids, masks, valid.float())
 
 
 def mask_set_losses(
@@ -65,19 +79,23 @@ def mask_set_losses(
     weights: MaskLossWeights,
     loss_size: tuple[int, int],
     count: float,
-    fixed: bool = False,
+    matching: Literal['bipartite', 'fixed'] = 'bipartite',
+    ignored: Ignored = 'excluded',
 ) -> dict[str, Tensor]:
     """Deeply supervised set loss, summed over the decoder layers.
 
     ``layers``: per decoder layer class logits (B, Q, K + 1, last is no-object) and mask logits (B,
     Q, h, w); ``labels``: per image (H, W) ids. Mask losses are taken at ``loss_size``
     and divided by ``count`` (of truth masks), matching at
-    (h, w). ``fixed``: query k stands for class k instead of being matched (the paper's ablation).
+    (h, w). ``matching='fixed'``: query k stands for class k (the paper's ablation).
     Returns ``label``, ``mask``, ``dice`` and, where it counts, ``pixel``, already weighted.
     """
-    coarse = [class_masks(label, tuple(layers[0][1].shape[-2:])) for label in labels]
-    fine = [class_masks(label, loss_size) for label in labels]
-    fine = [_same_classes(f, c) for f, c in zip(fine, coarse, strict=True)]
+    fine = [class_masks(label, loss_size, ignored) for label in labels]
+    size = tuple(layers[0][1].shape[-2:])
+    coarse = [
+        class_masks(label, size, ignored, target.class_ids)
+        for label, target in zip(labels, fine, strict=True)
+    ]
     total = {'label': 0.0, 'mask': 0.0, 'dice': 0.0}
     if weights.pixel:
         total['pixel'] = 0.0
@@ -85,7 +103,7 @@ def mask_set_losses(
         class_logits, mask_logits = class_logits.float(), mask_logits.float()
         matches = [
             _class_queries(target)
-            if fixed
+            if matching == 'fixed'
             else match(class_logits[i], mask_logits[i], target, weights)
             for i, target in enumerate(coarse)
         ]
@@ -98,22 +116,14 @@ def mask_set_losses(
     return total
 
 
-def _same_classes(fine: ClassMasks, coarse: ClassMasks) -> ClassMasks:
-    """Fine masks in the order of the coarse classes (a thin class may be missing from either)."""
-    equal = (fine.class_ids[None] == coarse.class_ids[:, None]).to(fine.masks)  # (Tc, Tf)
-    masks = torch.einsum('cf,fhw->chw', equal, fine.masks)
-    return ClassMasks(coarse.class_ids, masks, fine.valid)
-
-
-def _class_queries(target: ClassMasks) -> tuple[Tensor, Tensor]:
-    """Fixed assignment: the class's own query."""
+def _class_queries(target: ClassMasks) -> Match:
     return target.class_ids, torch.arange(len(target.class_ids), device=target.class_ids.device)
 
 
 @torch.no_grad()
 def match(
     class_logits: Tensor, mask_logits: Tensor, target: ClassMasks, weights: MaskLossWeights
-) -> tuple[Tensor, Tensor]:
+) -> Match:
     """Cheapest one-to-one assignment for one image: (query indices, target indices).
 
     class_logits (Q, K + 1), mask_logits (Q, h, w); both results have min(Q, T) entries.
@@ -143,9 +153,7 @@ def _pairwise_dice(x: Tensor, t: Tensor, valid: Tensor) -> Tensor:
     return 1 - (2 * p @ t.T + 1) / (p.sum(1)[:, None] + t.sum(1)[None] + 1)
 
 
-def _pixel_loss(
-    mask_logits: Tensor, targets: list[ClassMasks], matches: list[tuple[Tensor, Tensor]]
-) -> Tensor:
+def _pixel_loss(mask_logits: Tensor, targets: list[ClassMasks], matches: list[Match]) -> Tensor:
     """Mean cross-entropy of a softmax over the queries at every pixel that has a matched class."""
     wanted = torch.full_like(mask_logits[:, 0], -1, dtype=torch.long)
     for i, (queries, indices) in enumerate(matches):
@@ -160,7 +168,7 @@ def _pixel_loss(
 def _label_loss(
     class_logits: Tensor,
     targets: list[ClassMasks],
-    matches: list[tuple[Tensor, Tensor]],
+    matches: list[Match],
     weights: MaskLossWeights,
 ) -> Tensor:
     no_object = class_logits.shape[-1] - 1
@@ -175,7 +183,7 @@ def _label_loss(
 def _mask_losses(
     mask_logits: Tensor,
     targets: list[ClassMasks],
-    matches: list[tuple[Tensor, Tensor]],
+    matches: list[Match],
     size: tuple[int, int],
 ) -> tuple[Tensor, Tensor]:
     """Summed focal and dice losses of the matched masks of the whole batch."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from unidrive_perception.errors import UserError
 from unidrive_perception.labels import UNKNOWN
 from unidrive_training.models.layers import MLP
-from unidrive_training.models.mask_criterion import MaskLossWeights, mask_set_losses
+from unidrive_training.models.mask_criterion import Ignored, MaskLossWeights, mask_set_losses
 from unidrive_training.models.pixel_decoder import PixelDecoder
 from unidrive_training.models.position import sine_position
 from unidrive_training.models.registry import HEADS
@@ -28,6 +28,8 @@ class MaskFormerHead(nn.Module):
     ``loss_stride`` and ``output_stride`` (relative to the input; the official values are 1) say at
     what resolution mask losses and the class map are computed. ``matching``: ``fixed`` gives each
     class a query of its own, which learns faster from little data; the official is ``bipartite``.
+    ``ignored``: see :mod:`mask_criterion`; the official is ``negative``. ``in_channels`` of
+    P2..P5: one number, or one each for a head that is fed C2..C5.
     """
 
     class Config(Typed):
@@ -42,22 +44,25 @@ class MaskFormerHead(nn.Module):
         attention_heads: int = 8
         feedforward: int = 2048
         dropout: float = 0.1
+        pre_norm: bool = False
         loss_stride: int = 1
         output_stride: int = 1
         matching: Literal['bipartite', 'fixed'] = 'bipartite'
+        ignored: Ignored = 'excluded'
         loss_weights: MaskLossWeights = MaskLossWeights()
 
-    def __init__(self, config: Config, in_channels: int, classes: int) -> None:
+    def __init__(self, config: Config, in_channels: int | list[int], classes: int) -> None:
         super().__init__()
+        levels = [in_channels] * 4 if isinstance(in_channels, int) else in_channels
         if config.matching == 'fixed' and config.queries < classes:
             raise UserError(f'fixed matching needs a query per class: queries >= {classes}')
         self.config = config
         self.pixel_decoder = PixelDecoder(
-            in_channels, config.pixel_channels, config.mask_channels, config.groups
+            levels, config.pixel_channels, config.mask_channels, config.groups
         )
         self.input_proj: nn.Module = nn.Identity()
-        if in_channels != config.channels:
-            self.input_proj = nn.Conv2d(in_channels, config.channels, 1)
+        if levels[-1] != config.channels:
+            self.input_proj = nn.Conv2d(levels[-1], config.channels, 1)
             nn.init.kaiming_uniform_(self.input_proj.weight, a=1)
             nn.init.zeros_(self.input_proj.bias)
         self.query_embed = nn.Embedding(config.queries, config.channels)
@@ -67,6 +72,7 @@ class MaskFormerHead(nn.Module):
             config.feedforward,
             config.layers,
             config.dropout,
+            config.pre_norm,
         )
         self.class_embed = nn.Linear(config.channels, classes + 1)
         self.mask_embed = MLP(config.channels, config.channels, config.mask_channels, layers=3)
@@ -93,32 +99,45 @@ class MaskFormerHead(nn.Module):
         return sum(int((label.unique() != UNKNOWN).sum()) for label in labels)
 
     def losses(
-        self,
-        pyramid: list[Tensor],
-        labels: list[Tensor],
-        input_size: tuple[int, int],
-        count: float,
+        self, pyramid: list[Tensor], labels: list[Tensor], sizes: Tensor, count: float
     ) -> dict[str, Tensor]:
-        """Weighted ``label``, ``mask``, ``dice`` losses; ``labels``: a (H, W) id map per image."""
-        stride = self.config.loss_stride
-        size = (input_size[0] // stride, input_size[1] // stride)
+        """Weighted ``label``, ``mask``, ``dice`` losses; ``labels``: a (H, W) id map per image.
+
+        Labels are 255 in the padding, so that ``sizes`` has nothing to add.
+        """
+        config = self.config
         layers = self(pyramid, all_layers=True)
         with torch.autocast(pyramid[0].device.type, enabled=False):
-            fixed = self.config.matching == 'fixed'
-            return mask_set_losses(layers, labels, self.config.loss_weights, size, count, fixed)
+            return mask_set_losses(
+                layers,
+                labels,
+                config.loss_weights,
+                _size(pyramid, config.loss_stride),
+                count,
+                config.matching,
+                config.ignored,
+            )
 
-    def predict(self, pyramid: list[Tensor], input_size: tuple[int, int]) -> Tensor:
-        """Class map (B, H/s, W/s) uint8, s the output stride.
+    def scores(self, pyramid: list[Tensor], stride: int = 1) -> Tensor:
+        """Class scores Σ_q p_q(class) · mask_q: (B, K, H / stride, W / stride), float.
 
         In the official order: mask logits are upsampled, then summed over the queries.
         """
         class_logits, mask_logits = self(pyramid, all_layers=False)[-1]
-        stride = self.config.output_stride
-        size = (input_size[0] // stride, input_size[1] // stride)
+        size = _size(pyramid, stride)
         if mask_logits.shape[-2:] != size:
             mask_logits = F.interpolate(
                 mask_logits, size=size, mode='bilinear', align_corners=False
             )
         probability = class_logits.softmax(-1)[..., :-1]
-        scores = torch.einsum('bqk,bqhw->bkhw', probability, mask_logits.sigmoid())
-        return scores.argmax(1).to(torch.uint8)
+        return torch.einsum('bqk,bqhw->bkhw', probability, mask_logits.sigmoid())
+
+    def predict(self, pyramid: list[Tensor], sizes: Tensor) -> Tensor:
+        """Class map (B, H/s, W/s) uint8, s the output stride; in the padding it means nothing."""
+        return self.scores(pyramid, self.config.output_stride).argmax(1).to(torch.uint8)
+
+
+def _size(pyramid: list[Tensor], stride: int) -> tuple[int, int]:
+    """Height and width of the input at a stride; P2 has stride 4."""
+    height, width = pyramid[0].shape[-2:]
+    return height * 4 // stride, width * 4 // stride

@@ -38,6 +38,12 @@ class ModelConfig(Typed):
     heads: dict[Literal[TASKS], dict[str, Any]]
 
 
+def content_sizes(images: Tensor) -> Tensor:
+    """(B, 2) heights and widths of images (B, H, W, 3) without padding."""
+    size = torch.tensor(images.shape[1:3], dtype=torch.float32, device=images.device)
+    return size.expand(images.shape[0], 2)
+
+
 class MultiTaskModel(nn.Module):
     """Images in; losses (training) or predictions out.
 
@@ -74,7 +80,7 @@ class MultiTaskModel(nn.Module):
         A head sees only the images that are labelled for its task.
         """
         pyramid = self.pyramid(images)
-        size = (images.shape[1], images.shape[2])
+        sizes = content_sizes(images)
         counts = self._truth_counts(targets)
         result = {}
         for task, head in self.heads.items():
@@ -83,7 +89,7 @@ class MultiTaskModel(nn.Module):
                 continue
             rows = torch.tensor(list(labels), device=images.device)
             chosen = [level[rows] for level in pyramid]
-            terms = head.losses(chosen, list(labels.values()), size, counts[task])
+            terms = head.losses(chosen, list(labels.values()), sizes[rows], counts[task])
             result |= {f'{task}/{name}': value for name, value in terms.items()}
         return result
 
@@ -104,10 +110,10 @@ class MultiTaskModel(nn.Module):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """boxes (B, N, 4), scores and class_ids (B, N), semantic and drivable (B, h, w) uint8."""
         pyramid = self.pyramid(images)
-        size = (images.shape[1], images.shape[2])
+        sizes = content_sizes(images)
         outputs: dict[str, Tensor] = {}
         for task, head in self.heads.items():
-            prediction = head.predict(pyramid, size)
+            prediction = head.predict(pyramid, sizes)
             if task == 'detection':
                 outputs |= dict(zip(('boxes', 'scores', 'class_ids'), prediction, strict=True))
             else:

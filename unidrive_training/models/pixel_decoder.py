@@ -11,31 +11,24 @@ from unidrive_training.models.layers import GroupNorm
 
 
 class PixelDecoder(nn.Module):
-    """P2..P5 → (B, mask_channels, H/4, W/4). The coarsest level has no lateral convolution."""
+    """Four levels → (B, mask_channels, H/4, W/4). The coarsest has no lateral convolution."""
 
     def __init__(
-        self, in_channels: int, channels: int, mask_channels: int, groups: int, levels: int = 4
+        self, in_channels: list[int], channels: int, mask_channels: int, groups: int
     ) -> None:
         super().__init__()
         self.lateral = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(in_channels, channels, 1, bias=False), GroupNorm(groups, channels)
-            )
-            for _ in range(levels - 1)
+            nn.Sequential(nn.Conv2d(c, channels, 1, bias=False), GroupNorm(groups, channels))
+            for c in in_channels[:-1]
         )
+        inner = [channels] * (len(in_channels) - 1) + [in_channels[-1]]
         self.output = nn.ModuleList(
             nn.Sequential(
-                nn.Conv2d(
-                    in_channels if level == levels - 1 else channels,
-                    channels,
-                    3,
-                    padding=1,
-                    bias=False,
-                ),
+                nn.Conv2d(c, channels, 3, padding=1, bias=False),
                 GroupNorm(groups, channels),
                 nn.ReLU(inplace=True),
             )
-            for level in range(levels)
+            for c in inner
         )
         self.mask_features = nn.Conv2d(channels, mask_channels, 3, padding=1)
         for module in self.modules():

@@ -82,16 +82,11 @@ class SparseRCNNHead(nn.Module):
         )
         self.proposal_boxes.weight.copy_(torch.from_numpy(centres))
 
-    def forward(
-        self, pyramid: list[Tensor], input_size: tuple[int, int]
-    ) -> list[tuple[Tensor, Tensor]]:
+    def forward(self, pyramid: list[Tensor], sizes: Tensor) -> list[tuple[Tensor, Tensor]]:
         """P2..P5 → per stage class logits (B, N, K) and boxes (B, N, 4) xyxy input pixels."""
-        batch = pyramid[0].shape[0]
-        boxes = cxcywh_to_xyxy(self.proposal_boxes.weight.float()) * self._scale(input_size)
-        boxes = boxes[None].expand(batch, -1, -1)
-        return self._refine(
-            pyramid, boxes, self.proposal_features.weight[None].expand(batch, -1, -1)
-        )
+        boxes = cxcywh_to_xyxy(self.proposal_boxes.weight.float())[None] * whwh(sizes)[:, None]
+        features = self.proposal_features.weight[None].expand(len(boxes), -1, -1)
+        return self._refine(pyramid, boxes, features)
 
     def _refine(
         self, pyramid: list[Tensor], boxes: Tensor, features: Tensor
@@ -114,15 +109,15 @@ class SparseRCNNHead(nn.Module):
         self,
         pyramid: list[Tensor],
         labels: list[BoxTarget],
-        input_size: tuple[int, int],
+        sizes: Tensor,
         count: float,
     ) -> dict[str, Tensor]:
         """Weighted ``label``, ``l1`` and ``giou`` losses over all stages, per ``count`` truths;
         ``denoising`` is the sum of these three for the noisy proposals, per noisy proposal of this
         process.
         """
-        stages = self(pyramid, input_size)
-        scale, weights = self._scale(input_size), self.config.loss_weights
+        stages = self(pyramid, sizes)
+        scale, weights = whwh(sizes), self.config.loss_weights
         with torch.autocast(pyramid[0].device.type, enabled=False):
             terms = box_set_losses(stages, labels, scale, weights, count)
         if self.config.denoising:
@@ -135,10 +130,10 @@ class SparseRCNNHead(nn.Module):
         number = self.config.denoising
         proposals = torch.arange(number, device=scale.device)
         # An image without truths takes part, to keep the shapes, and is asked for nothing.
-        whole_image = torch.cat((torch.zeros_like(scale[:2]), scale[:2]))[None]
+        whole_image = torch.cat((torch.zeros_like(scale[:, :2]), scale[:, :2]), 1)
         noisy, pairs = [], []
-        for target in labels:
-            truths = target.boxes if len(target.boxes) else whole_image
+        for row, target in enumerate(labels):
+            truths = target.boxes if len(target.boxes) else whole_image[row : row + 1]
             order = torch.randperm(len(truths), device=scale.device)
             chosen = order[proposals % len(truths)]
             noisy.append(with_noise(truths[chosen]))
@@ -156,23 +151,22 @@ class SparseRCNNHead(nn.Module):
             terms = box_set_losses(stages, targets, scale, weights, count, pairs)
         return sum(terms.values())
 
-    def predict(
-        self, pyramid: list[Tensor], input_size: tuple[int, int]
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def predict(self, pyramid: list[Tensor], sizes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """boxes (B, N, 4) xyxy input pixels, scores (B, N) descending, class ids (B, N) int64.
 
         The best N of all N·K scores, as in the official code; a box may come with several classes.
         """
-        logits, boxes = self(pyramid, input_size)[-1]
+        logits, boxes = self(pyramid, sizes)[-1]
         count = boxes.shape[1]
         scores, index = logits.float().sigmoid().flatten(1).topk(count, dim=1)
         row = torch.div(index, self.classes, rounding_mode='floor')
         boxes = boxes.gather(1, row[..., None].expand(-1, -1, 4))
         return boxes, scores, index % self.classes
 
-    def _scale(self, input_size: tuple[int, int]) -> Tensor:
-        height, width = input_size
-        return self.proposal_boxes.weight.new_tensor([width, height, width, height])
+
+def whwh(sizes: Tensor) -> Tensor:
+    """(B, 2) heights and widths → (B, 4) width, height, width, height: the scale of xyxy boxes."""
+    return sizes.flip(1).repeat(1, 2)
 
 
 def with_noise(boxes: Tensor) -> Tensor:

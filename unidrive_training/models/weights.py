@@ -43,7 +43,6 @@ def fpn(state: State) -> State:
     return found
 
 
-
 def sparse_rcnn(state: State) -> State:
     """PeizeSun/SparseR-CNN (``init_proposal_*``, ``head.head_series.*``) → SparseRCNNHead."""
     stage = r'head\.head_series\.(\d+)\.'
@@ -53,7 +52,10 @@ def sparse_rcnn(state: State) -> State:
         [
             (r'init_proposal_(boxes|features)\.weight', r'proposal_\1.weight'),
             (stage + r'self_attn\.in_proj_(weight|bias)', ours + r'self_attn.in_proj.\2'),
-            (stage + r'inst_interact\.dynamic_layer\.(.+)', ours + r'dynamic_conv.parameters_layer.\2'),
+            (
+                stage + r'inst_interact\.dynamic_layer\.(.+)',
+                ours + r'dynamic_conv.parameters_layer.\2',
+            ),
             (stage + r'inst_interact\.(.+)', ours + r'dynamic_conv.\2'),
             (stage + r'cls_module\.(.+)', ours + r'class_branch.\2'),
             (stage + r'reg_module\.(.+)', ours + r'box_branch.\2'),
