@@ -55,9 +55,11 @@ class PyramidRoIAlign(nn.Module):
 
     def _axis(self, low: Tensor, high: Tensor, length: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Samples along one axis: two cells (B, N, S, 2), their weights, and which lie inside."""
-        samples = self.resolution * self.sampling_ratio
-        steps = (torch.arange(samples, device=low.device) + 0.5) / samples
-        position = low[..., None] + (high - low)[..., None] * steps
+        sample = torch.arange(self.resolution * self.sampling_ratio, device=low.device)
+        first, inner = sample // self.sampling_ratio, sample % self.sampling_ratio
+        size = ((high - low) / self.resolution)[..., None]  # of a bin
+        # In torchvision's order of rounding: a rounding error at the edge of a map's cell grows.
+        position = low[..., None] + first * size + (inner + 0.5) * size / self.sampling_ratio
         length = length[..., None]
         inside = (position >= -1) & (position <= length)
         position = torch.minimum(position.clamp(min=0), (length - 1).to(position.dtype))
