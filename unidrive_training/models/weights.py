@@ -112,3 +112,43 @@ def detectron2_resnet(state: State) -> State:
         rest = re.sub(r'shortcut\.weight', 'downsample.0.weight', rest)
         found[rest if stage == 'stem' else f'layer{int(stage[3]) - 1}.{rest}'] = value
     return found
+
+
+def clip_text(state: State) -> State:
+    """The text half of a CLIP checkpoint (OpenAI, open_clip; any prefix) → TextEncoder."""
+    # Only the text half has an ln_final; what is before it in its name is the prefix.
+    prefixes = [name[: -len('ln_final.weight')] for name in state if name.endswith('ln_final.weight')]
+    prefix = re.escape(prefixes[0]) if prefixes else ''
+    names = r'token_embedding\.weight|positional_embedding|transformer\..+|ln_final\..+'
+    return rename(state, [(rf'{prefix}({names}|text_projection)', r'\1')])
+
+
+def coop_prompts(state: State, task: str) -> State:
+    """KaiyangZhou/CoOp's prompt learner (``ctx``, any prefix) → Prompts, as those of ``task``."""
+    return rename(state, [(r'(?:.+\.)?ctx', f'contexts.{task}')])
+
+
+def denseclip(state: State, task: str = 'semantic') -> State:
+    """raoyongming/DenseCLIP (``text_encoder.*``, ``contexts``, ``gamma``, ``context_decoder.*``) →
+    PostModelPrompts with learned prompts of one task.
+    """
+    found = rename(state, [(r'(gamma|context_decoder\..+)', r'\1')])
+    found |= {f'text.encoder.{name}': value for name, value in clip_text(state).items()}
+    if 'contexts' in state:
+        found[f'text.prompts.contexts.{task}'] = state['contexts'].squeeze(0)
+    return found
+
+
+def semantic_fpn(state: State) -> State:
+    """detectron2's SemSegFPNHead (``p4.2.norm.weight``, ``predictor.*``, with or without
+    ``sem_seg_head.``) → SemanticFPNHead.
+    """
+    scale = r'(?:sem_seg_head\.)?(p[2-5])\.(\d)\.'
+    return rename(
+        state,
+        [
+            (scale + r'norm\.(weight|bias)', r'scales.\1.\2.1.\3'),
+            (scale + r'weight', r'scales.\1.\2.0.weight'),
+            (r'(?:sem_seg_head\.)?(predictor\.(?:weight|bias))', r'\1'),
+        ],
+    )

@@ -1,0 +1,97 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Semantic FPN head (Kirillov et al., 2019, Fig. 3), as in detectron2: convolutions only."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unidrive_perception.labels import UNKNOWN
+from unidrive_training.models.layers import GroupNorm
+from unidrive_training.models.registry import HEADS
+from unidrive_training.typed import Typed
+
+
+@HEADS.register('semantic_fpn')
+class SemanticFPNHead(nn.Module):
+    """Segmentation on P2..P5: each level is brought to stride 4 by 3×3 convolutions with bilinear
+    upsampling between them, the levels are summed and every pixel is classified.
+
+    ``output_stride`` (relative to the input; the official value is 1) is that of the class map.
+    """
+
+    class Config(Typed):
+        """Options; the defaults are the official ones."""
+
+        channels: int = 128
+        groups: int = 32
+        loss_weight: float = 1.0
+        output_stride: int = 1
+
+    def __init__(self, config: Config, in_channels: int, classes: int) -> None:
+        super().__init__()
+        self.config = config
+        self.scales = nn.ModuleDict(
+            {f'p{level}': _to_stride_4(level, in_channels, config) for level in (2, 3, 4, 5)}
+        )
+        self.predictor = nn.Conv2d(config.channels, classes, 1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode='fan_out', nonlinearity='relu')
+        nn.init.zeros_(self.predictor.bias)
+
+    def forward(self, pyramid: list[Tensor]) -> Tensor:
+        """P2..P5 → logits (B, K, H/4, W/4)."""
+        scales = zip(self.scales.values(), pyramid, strict=True)
+        return self.predictor(sum(scale(level) for scale, level in scales))
+
+    @staticmethod
+    def truth_count(labels: list[Tensor]) -> int:
+        """Number of labelled pixels."""
+        return int(sum((label != UNKNOWN).sum() for label in labels))
+
+    def losses(
+        self, pyramid: list[Tensor], labels: list[Tensor], sizes: Tensor, count: float
+    ) -> dict[str, Tensor]:
+        """Weighted ``label``: cross-entropy at the input's resolution, summed over the labelled
+        pixels and divided by ``count`` of them; ``labels``: a (H, W) id map per image.
+
+        So it is the official mean, over the pixels of all processes; 0 where no pixel is labelled.
+        Labels are 255 in the padding, so that ``sizes`` has nothing to add.
+        """
+        wanted = torch.stack(labels).long()
+        logits = _upsampled(self(pyramid).float(), 1)
+        total = F.cross_entropy(logits, wanted, ignore_index=UNKNOWN, reduction='sum')
+        return {'label': self.config.loss_weight * total / count}
+
+    def predict(self, pyramid: list[Tensor], sizes: Tensor) -> Tensor:
+        """Class map (B, H/s, W/s) uint8, s the output stride; in the padding it means nothing."""
+        logits = _upsampled(self(pyramid).float(), self.config.output_stride)
+        return logits.argmax(1).to(torch.uint8)
+
+
+def _to_stride_4(level: int, in_channels: int, config: SemanticFPNHead.Config) -> nn.Sequential:
+    """P2 has one convolution; a coarser level one, each followed by ×2, per halving since P2."""
+    layers: list[nn.Module] = []
+    for i in range(max(1, level - 2)):
+        channels = in_channels if i == 0 else config.channels
+        layers.append(
+            nn.Sequential(
+                nn.Conv2d(channels, config.channels, 3, padding=1, bias=False),
+                GroupNorm(config.groups, config.channels),
+                nn.ReLU(inplace=True),
+            )
+        )
+        if level > 2:
+            layers.append(nn.Upsample(scale_factor=2, mode='bilinear', align_corners=False))
+    return nn.Sequential(*layers)
+
+
+def _upsampled(logits: Tensor, stride: int) -> Tensor:
+    """(B, K, H/4, W/4) → (B, K, H/stride, W/stride), bilinear."""
+    if stride == 4:
+        return logits
+    height, width = (side * 4 // stride for side in logits.shape[-2:])
+    return F.interpolate(logits, size=(height, width), mode='bilinear', align_corners=False)
