@@ -4,20 +4,22 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock
+from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from unidrive_training.models.backbones.base import Backbone
 from unidrive_training.models.registry import BACKBONES
 from unidrive_training.typed import Typed
 
 
-@BACKBONES.register('resnet18')
-class ResNet18(Backbone):
-    """ResNet-18 without its classifier: C2..C5 at strides 4, 8, 16, 32.
+class ResNet(Backbone):
+    """ResNet without its classifier: C2..C5 at strides 4, 8, 16, 32; a prompt place after each.
 
-    ``width`` is the channels of C2 (64 is the standard net); C3..C5 have 2, 4 and 8 times as many.
+    The stem has ``width`` channels (64 is the standard net); the blocks of C2..C5 have 1, 2, 4 and
+    8 times as many, and bottleneck blocks give four times those.
     """
 
     class Config(Typed):
@@ -25,36 +27,73 @@ class ResNet18(Backbone):
 
         width: int = 64
 
+    block: ClassVar[type[BasicBlock] | type[Bottleneck]]
+    depths: ClassVar[tuple[int, int, int, int]]
+
     def __init__(self, config: Config) -> None:
         super().__init__()
         width = config.width
-        self.out_channels = [width, 2 * width, 4 * width, 8 * width]
+        widths = [width * 2**i for i in range(4)]
+        self.out_channels = [w * self.block.expansion for w in widths]
+        self.prompt_channels = self.out_channels
+        self.feature_channels = self.out_channels[-1]
         self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.layer1 = _stage(width, width, stride=1)
-        self.layer2 = _stage(width, 2 * width, stride=2)
-        self.layer3 = _stage(2 * width, 4 * width, stride=2)
-        self.layer4 = _stage(4 * width, 8 * width, stride=2)
+        inputs = [width, *self.out_channels]
+        self.layer1 = _stage(self.block, inputs[0], widths[0], self.depths[0], stride=1)
+        self.layer2 = _stage(self.block, inputs[1], widths[1], self.depths[1], stride=2)
+        self.layer3 = _stage(self.block, inputs[2], widths[2], self.depths[2], stride=2)
+        self.layer4 = _stage(self.block, inputs[3], widths[3], self.depths[3], stride=2)
         self._initialise()
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """(B, 3, H, W) normalised images → [C2, C3, C4, C5]."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
         outputs = []
-        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = stage(x)
+        for place, stage in enumerate((self.layer1, self.layer2, self.layer3, self.layer4)):
+            x = self.prompted(place, stage(x))
             outputs.append(x)
         return outputs
+
+    def last_layers(self, count: int) -> list[nn.Module]:
+        """The last residual blocks."""
+        return list(self.layer4)[-count:]
 
     def _initialise(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode='fan_out', nonlinearity='relu')
-        for module in self.modules():
-            if isinstance(module, BasicBlock):  # each residual branch starts as zero
+        for module in self.modules():  # each residual branch starts as zero
+            if isinstance(module, BasicBlock):
                 nn.init.zeros_(module.bn2.weight)
+            elif isinstance(module, Bottleneck):
+                nn.init.zeros_(module.bn3.weight)
+
+
+@BACKBONES.register('resnet18')
+class ResNet18(ResNet):
+    """ResNet-18."""
+
+    block = BasicBlock
+    depths = (2, 2, 2, 2)
+
+
+@BACKBONES.register('resnet50')
+class ResNet50(ResNet):
+    """ResNet-50, with the stride in the 3×3 convolution as torchvision and detectron2 have it."""
+
+    block = Bottleneck
+    depths = (3, 4, 6, 3)
+
+
+@BACKBONES.register('resnet101')
+class ResNet101(ResNet):
+    """ResNet-101."""
+
+    block = Bottleneck
+    depths = (3, 4, 23, 3)
 
 
 class Shortcut(nn.Conv2d):
@@ -77,10 +116,10 @@ class Shortcut(nn.Conv2d):
         return F.conv2d(x[:, :, ::rows, ::columns], self.weight)
 
 
-def _stage(in_channels: int, channels: int, stride: int) -> nn.Sequential:
+def _stage(block: type, in_channels: int, width: int, depth: int, stride: int) -> nn.Sequential:
+    channels = width * block.expansion
     shortcut = None
     if stride != 1 or in_channels != channels:
         shortcut = nn.Sequential(Shortcut(in_channels, channels, stride), nn.BatchNorm2d(channels))
-    return nn.Sequential(
-        BasicBlock(in_channels, channels, stride, shortcut), BasicBlock(channels, channels)
-    )
+    first = block(in_channels, width, stride, shortcut)
+    return nn.Sequential(first, *(block(channels, width) for _ in range(depth - 1)))
