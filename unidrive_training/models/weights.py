@@ -117,8 +117,8 @@ def detectron2_resnet(state: State) -> State:
 def clip_text(state: State) -> State:
     """The text half of a CLIP checkpoint (OpenAI, open_clip; any prefix) → TextEncoder."""
     # Only the text half has an ln_final; what is before it in its name is the prefix.
-    prefixes = [name[: -len('ln_final.weight')] for name in state if name.endswith('ln_final.weight')]
-    prefix = re.escape(prefixes[0]) if prefixes else ''
+    last = 'ln_final.weight'
+    prefix = next((re.escape(n[: -len(last)]) for n in state if n.endswith(last)), '')
     names = r'token_embedding\.weight|positional_embedding|transformer\..+|ln_final\..+'
     return rename(state, [(rf'{prefix}({names}|text_projection)', r'\1')])
 
@@ -152,3 +152,11 @@ def semantic_fpn(state: State) -> State:
             (r'(?:sem_seg_head\.)?(predictor\.(?:weight|bias))', r'\1'),
         ],
     )
+
+
+def clip_resnet(state: State) -> State:
+    """OpenAI's or open_clip's RN50 (``visual.*``, or its names without that) → ClipResNet with
+    its attention pool (``add_pooling``).
+    """
+    names = r'(?:conv|bn)[1-3]\..+|layer[1-4]\..+|attnpool\..+'
+    return rename(state, [(rf'(?:module\.)?(?:visual\.)?({names})', r'\1')])
