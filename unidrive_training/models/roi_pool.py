@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """RoIAlign (He et al., 2017) over all levels of a pyramid in one gather.
 
-Values equal ``torchvision.ops.roi_align(aligned=True)`` on the level of each box. Bilinear
+Values equal ``torchvision.ops.roi_align`` on the level of each box. Bilinear
 sampling is written as a weighted sum of rows of one table that holds the cells of every level. So
 a box costs the same whatever its level, shapes stay static (the graph exports), and on a CPU the
 backward pass, which torchvision runs in one thread, takes a fraction of the time
@@ -21,13 +21,16 @@ class PyramidRoIAlign(nn.Module):
 
     ``canonical_size``: square root of the box area, in input pixels, that belongs to P4 (224 for
     inputs of about 800 pixels height; smaller nets see smaller boxes). ``sampling_ratio``: samples
-    per bin and axis.
+    per bin and axis. ``aligned=False`` is the older definition, half a cell off and with boxes of
+    at least one cell, which torchvision's Faster R-CNN keeps.
     """
 
-    def __init__(self, resolution: int, canonical_size: float, sampling_ratio: int) -> None:
+    def __init__(
+        self, resolution: int, canonical_size: float, sampling_ratio: int, aligned: bool = True
+    ) -> None:
         super().__init__()
         self.resolution, self.sampling_ratio = resolution, sampling_ratio
-        self.canonical_size = canonical_size
+        self.canonical_size, self.aligned = canonical_size, aligned
 
     def forward(self, pyramid: list[Tensor], boxes: Tensor) -> Tensor:
         """pyramid P2..P5 (B, C, h, w), boxes (B, N, 4) xyxy input pixels → (B·N, C, r, r)."""
@@ -36,7 +39,12 @@ class PyramidRoIAlign(nn.Module):
         cells = sizes.prod(1)
         first = F.pad(cells.cumsum(0), (1, 0))[:-1]
         heights, widths = sizes[level].unbind(-1)  # (B, N)
-        boxes = boxes / (2.0 ** (level + 2))[..., None] - 0.5
+        boxes = boxes / (2.0 ** (level + 2))[..., None]
+        if self.aligned:
+            boxes = boxes - 0.5
+        else:
+            low, high = boxes.split(2, dim=-1)
+            boxes = torch.cat((low, torch.maximum(high, low + 1)), dim=-1)
         y, wy, iny = self._axis(boxes[..., 1], boxes[..., 3], heights)
         x, wx, inx = self._axis(boxes[..., 0], boxes[..., 2], widths)
 
