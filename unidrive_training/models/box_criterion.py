@@ -56,7 +56,7 @@ def box_set_losses(
         wanted[rows, proposals, class_ids] = 1
         matched = boxes[rows, proposals]
         idle = torch.stack(
-            [_on_ignored(b, t.ignored) for b, t in zip(boxes, targets, strict=True)]
+            [on_ignored(b, t.ignored) for b, t in zip(boxes, targets, strict=True)]
         )
         idle[rows, proposals] = False
         total['label'] += (_focal(logits, wanted) * annotated * ~idle[..., None]).sum()
@@ -85,7 +85,7 @@ def match(
 
 
 @torch.no_grad()
-def _on_ignored(boxes: Tensor, ignored: Tensor) -> Tensor:
+def on_ignored(boxes: Tensor, ignored: Tensor) -> Tensor:
     """(N,) bool: over half of the box lies inside one ignored box (COCO's rule for crowds, but
     for all classes alike)."""
     if len(ignored) == 0:
