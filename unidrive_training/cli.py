@@ -17,6 +17,10 @@ _COMMANDS = {
         'convert a public dataset to BDD100K layout',
     ),
     'train': ('unidrive_training.engine.cli', 'train a model from a config'),
+    'classify': (
+        'unidrive_training.classification.cli',
+        'train an image classifier: Pro-tuning and its rivals',
+    ),
     'evaluate': ('unidrive_training.evaluation.cli', 'score a checkpoint or bundle on a dataset'),
     'export': ('unidrive_training.export', 'write the model bundle that the node runs'),
     'process-bag': ('unidrive_perception.process_bag', 'run a bundle over a bag, video or folder'),

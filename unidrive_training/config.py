@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
@@ -13,8 +13,9 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from unidrive_perception.errors import UserError
 from unidrive_training.data.augment import Augmentation
 from unidrive_training.data.stream import Source
-from unidrive_training.models.multitask import ModelConfig
-from unidrive_training.typed import Typed, parse, read_yaml
+from unidrive_training.models.multitask import TASKS, ModelConfig
+from unidrive_training.models.tuning import PlanName
+from unidrive_training.typed import T, Typed, parse, read_yaml
 
 InputSide = Annotated[int, Field(gt=0, multiple_of=32)]
 """Pixels; the coarsest level of the pyramid has stride 32."""
@@ -22,14 +23,36 @@ InputSide = Annotated[int, Field(gt=0, multiple_of=32)]
 
 class Phase(Typed):
     """A stretch of training at one input size (height, width); its learning rate warms up, then
-    decays.
+    decays. ``tuning`` says which parts of the model learn.
     """
 
+    tuning: PlanName = 'finetune'
     input_size: tuple[InputSide, InputSide]
     iterations: PositiveInt
     batch_size: PositiveInt
     learning_rate: PositiveFloat
     warmup: NonNegativeInt = 200
+
+
+class WeightFile(Typed):
+    """Weights in a file, in the format of those who published them."""
+
+    format: str
+    file: Path
+
+
+class Pretrained(Typed):
+    """Weights to start from, by part; the rest starts from scratch.
+
+    ``backbone``: see :mod:`unidrive_training.models.pretrained` for the formats. ``text_encoder``:
+    a CLIP checkpoint. ``fpn``: a checkpoint with detectron2's names. ``heads``: official ones, of
+    the format ``sparse_rcnn``, ``maskformer`` or ``semantic_fpn``.
+    """
+
+    backbone: WeightFile | None = None
+    text_encoder: Path | None = None
+    fpn: Path | None = None
+    heads: dict[Literal[TASKS], WeightFile] = Field(default_factory=dict)
 
 
 class TaskWeights(Typed):
@@ -49,6 +72,7 @@ class TrainingConfig(Typed):
     name: str
     seed: int = 0
     model: ModelConfig
+    pretrained: Pretrained = Pretrained()
     data: tuple[Source, ...] = ()
     augmentation: Augmentation = Augmentation()
     phases: Annotated[list[Phase], Field(min_length=1)]
@@ -70,12 +94,18 @@ class TrainingConfig(Typed):
         return self.phases[-1].input_size
 
 
-def load_config(path: str | Path, overrides: list[str] | None = None) -> TrainingConfig:
+def load_config(
+    path: str | Path, overrides: list[str] | None = None, cls: type[T] = TrainingConfig
+) -> T:
     """Read a config; ``overrides`` are ``dotted.key=value`` with YAML values.
+
+    ``base: FILE`` in a config (beside it) gives the settings that it does not set itself; mappings
+    are merged, anything else is replaced, and ``null`` takes away. A part of the model with
+    another ``name`` than the base's replaces it as a whole.
 
     Raises UserError naming the file and every key that is unknown or of the wrong type.
     """
-    values = read_yaml(path)
+    values = _with_base(Path(path))
     for override in overrides or []:
         key, separator, text = override.partition('=')
         if not separator:
@@ -84,7 +114,24 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> Trainin
             _assign(values, key.split('.'), yaml.safe_load(text))
         except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
             raise UserError(f'--set {override}: {key} is no setting of {path}') from error
-    return parse(TrainingConfig, values, where=str(path))
+    return parse(cls, values, where=str(path))
+
+
+def _with_base(path: Path) -> dict[str, Any]:
+    values = read_yaml(path)
+    if 'base' not in values:
+        return values
+    base = _with_base(path.parent / str(values.pop('base')))
+    return _merged(base | {'name': values.get('name')}, values)
+
+
+def _merged(base: Any, values: Any) -> Any:
+    if not isinstance(base, dict) or not isinstance(values, dict):
+        return values
+    if values.get('name', base.get('name')) != base.get('name'):
+        return values
+    merged = base | {key: _merged(base.get(key), value) for key, value in values.items()}
+    return {key: value for key, value in merged.items() if value is not None}
 
 
 def _assign(values: Any, keys: list[str], value: Any) -> None:
