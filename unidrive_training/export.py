@@ -50,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f'{args.out} exists; give a new folder or delete it')
     scores = _read_scores(args.scores) if args.scores else {}
     model, config, facts = load_trained_model(args.run)
+    model.fold()
     partial = args.out.with_name(f'.{args.out.name}.part')
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

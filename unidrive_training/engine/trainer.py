@@ -28,6 +28,7 @@ from unidrive_training.engine.checkpoint import (
     read_checkpoint,
     save_checkpoint,
 )
+from unidrive_training.engine.initialise import load_pretrained
 from unidrive_training.engine.preview import draw_predictions
 from unidrive_training.models.multitask import MultiTaskModel
 from unidrive_training.models.targets import Targets
@@ -49,12 +50,11 @@ class Trainer:
         self.config, self.folder = config, folder
         self.device = torch.device(distributed.start(device))
         torch.manual_seed(config.seed)
-        self.model = MultiTaskModel(config.model).to(self.device)
+        self.model = MultiTaskModel(config.model)
         self._init = init
-        if init and not resume:
-            scratch = load_average(self.model, init)
-            print(f'{len(scratch)} weights start from scratch: {", ".join(scratch) or "none"}')
-        self.model = self.model.to(memory_format=torch.channels_last)
+        if not resume:
+            self._initialise()
+        self.model = self.model.to(self.device, memory_format=torch.channels_last)
         self.average = AveragedModel(
             self.model, multi_avg_fn=_moving_average(config.ema_decay), use_buffers=True
         )
@@ -68,6 +68,15 @@ class Trainer:
             self._restore()
         elif (folder / FILE_NAME).exists():
             raise UserError(f'{folder} holds a checkpoint; add --resume or give a new folder')
+
+    def _initialise(self) -> None:
+        for line in load_pretrained(self.model, self.config.pretrained):
+            tqdm.write(line)
+        if self._init:
+            scratch = load_average(self.model, self._init)
+            tqdm.write(
+                f'{len(scratch)} weights start from scratch: {", ".join(scratch) or "none"}'
+            )
 
     def run(self) -> None:
         """Train every phase to its end."""
@@ -103,6 +112,7 @@ class Trainer:
             last = first + phase.iterations
             if self.iteration < last:
                 stream = self._stream(phase)
+                self.model.apply_plan(phase.tuning)
                 start = max(first, self.iteration)
                 loader = stream.loader(start, last, self.config.workers)
                 for index, (images, targets) in enumerate(loader, start):
@@ -123,13 +133,14 @@ class Trainer:
         )
         if distributed.rank() == 0:
             tqdm.write(stream.summary())
-        if self.iteration == 0 and not self._init and 'detection' in self.model.heads:
+        if self.iteration == 0 and not self._init and 'detection' not in config.pretrained.heads:
             self._fit_proposals(stream)
         return stream
 
     def _fit_proposals(self, stream: TrainingStream) -> None:
-        detection = self.model.heads['detection']
-        if detection.config.proposal_init == 'dataset':
+        spec = self.config.model.heads.get('detection', {})
+        if spec.get('proposal_init') == 'dataset':
+            detection = self.model.heads['detection']
             detection.fit_proposals(stream.labelled_boxes(), self.config.seed)
 
     def _step(self, images: Tensor, targets: Targets, learning_rate: float) -> dict[str, Tensor]:

@@ -36,9 +36,9 @@ def box_set_losses(
     """Loss summed over the stages, each matched on its own, divided by ``count`` (of truths).
 
     ``stages``: class logits (B, N, K) and boxes (B, N, 4) input pixels; ``scale`` (B, 4): W, H,
-    W, H of each image. A class that is not annotated in an image costs nothing there, whatever is predicted; nor
-    does an unmatched prediction that lies on an ignored box. ``pairs``, per image (proposal
-    indices, truth indices), replaces the matching.
+    W, H of each image. A class that is not annotated in an image costs nothing there, whatever is
+    predicted; nor does an unmatched prediction that lies on an ignored box. ``pairs``, per image
+    (proposal indices, truth indices), replaces the matching.
     """
     annotated = torch.stack([target.annotated for target in targets])[:, None]  # (B, 1, K)
     total = {'label': 0.0, 'l1': 0.0, 'giou': 0.0}
@@ -55,9 +55,7 @@ def box_set_losses(
         wanted = torch.zeros_like(logits)
         wanted[rows, proposals, class_ids] = 1
         matched = boxes[rows, proposals]
-        idle = torch.stack(
-            [on_ignored(b, t.ignored) for b, t in zip(boxes, targets, strict=True)]
-        )
+        idle = torch.stack([on_ignored(b, t.ignored) for b, t in zip(boxes, targets, strict=True)])
         idle[rows, proposals] = False
         total['label'] += (_focal(logits, wanted) * annotated * ~idle[..., None]).sum()
         total['l1'] += ((matched - truth) / scale[rows]).abs().sum()

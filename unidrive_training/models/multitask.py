@@ -9,16 +9,36 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from unidrive_perception.labels import BDD100K_LABELS
+from unidrive_perception.errors import UserError
+from unidrive_perception.labels import BDD100K_LABELS, UNKNOWN
 from unidrive_training import distributed
-from unidrive_training.models import maskformer, sparse_rcnn  # noqa: F401 (registers)
-from unidrive_training.models.backbones import resnet  # noqa: F401 (registers)
+from unidrive_training.models import (  # noqa: F401 (register)
+    adapters,
+    maskformer,
+    semantic_fpn,
+    sparse_rcnn,
+)
+from unidrive_training.models.backbones import (  # noqa: F401 (register)
+    clip_resnet,
+    deit,
+    regnet,
+    resnet,
+    swin,
+)
 from unidrive_training.models.fpn import FPN
-from unidrive_training.models.registry import BACKBONES, HEADS
+from unidrive_training.models.language import (  # noqa: F401 (register)
+    class_maps,
+    l2v,
+    post_prompting,
+)
+from unidrive_training.models.prompt_blocks import PromptBlocks, PromptConfig
+from unidrive_training.models.registry import ADAPTERS, BACKBONES, HEADS, LANGUAGE
 from unidrive_training.models.targets import Targets
+from unidrive_training.models.tuning import TunableModel
 from unidrive_training.typed import Typed
 
 TASKS = tuple(BDD100K_LABELS)  # detection, semantic, drivable
+_STRIDE = 32  # of the coarsest level
 
 
 class FPNConfig(Typed):
@@ -30,57 +50,103 @@ class FPNConfig(Typed):
 class ModelConfig(Typed):
     """What the model is built from; each part is ``{name: …, options}``.
 
-    A task without a head is absent.
+    A task without a head is absent, and so are the optional parts: ``prompts`` (Pro-tuning's
+    blocks after the stages of the backbone), ``adapter`` (convolutions before or after the FPN)
+    and ``language`` (an adapter on P5 that knows the class names). ``sync_batchnorm``: statistics
+    of all processes together (CUDA only).
     """
 
     backbone: dict[str, Any]
+    prompts: PromptConfig | None = None
     fpn: FPNConfig = FPNConfig()
+    adapter: dict[str, Any] | None = None
+    language: dict[str, Any] | None = None
     heads: dict[Literal[TASKS], dict[str, Any]]
+    sync_batchnorm: bool = False
 
 
-def content_sizes(images: Tensor) -> Tensor:
-    """(B, 2) heights and widths of images (B, H, W, 3) without padding."""
-    size = torch.tensor(images.shape[1:3], dtype=torch.float32, device=images.device)
-    return size.expand(images.shape[0], 2)
-
-
-class MultiTaskModel(nn.Module):
+class MultiTaskModel(TunableModel):
     """Images in; losses (training) or predictions out.
 
     Images are (B, H, W, 3) uint8 RGB, letterboxed, H and W multiples of 32; normalisation is
-    inside.
+    inside. Where the images of a batch differ in size, ``sizes`` (B, 2) are their heights and
+    widths; what lies right of them and below is padding.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        channels = config.fpn.channels
+        self.tasks = [task for task in TASKS if task in config.heads]
         self.backbone = BACKBONES.build(config.backbone)
-        self.fpn = FPN(self.backbone.out_channels, config.fpn.channels)
+        if config.prompts:
+            self.backbone.prompts = PromptBlocks(config.prompts, self.backbone.prompt_channels)
+        self.fpn = FPN(self.backbone.out_channels, channels)
+        self.adapter = self._adapter(config) if config.adapter else None
+        self.language = self._language(config) if config.language else None
         self.heads = nn.ModuleDict(
             {
                 task: HEADS.build(
-                    config.heads[task],
-                    in_channels=config.fpn.channels,
-                    classes=len(BDD100K_LABELS[task]),
+                    config.heads[task], in_channels=channels, classes=len(BDD100K_LABELS[task])
                 )
-                for task in TASKS
-                if task in config.heads
+                for task in self.tasks
             }
         )
+        if config.sync_batchnorm:
+            self.backbone = nn.SyncBatchNorm.convert_sync_batchnorm(self.backbone)
         self.register_buffer('mean', torch.tensor(self.backbone.mean), persistent=False)
         self.register_buffer('std', torch.tensor(self.backbone.std), persistent=False)
 
-    def pyramid(self, images: Tensor) -> list[Tensor]:
-        """(B, H, W, 3) uint8 → [P2, P3, P4, P5]."""
-        normalised = (images.float() - self.mean) / self.std
-        return self.fpn(self.backbone(normalised.permute(0, 3, 1, 2)))
+    def _adapter(self, config: ModelConfig) -> nn.Module:
+        # The class of a name says on which side of the FPN it sits, and so its channels.
+        before = ADAPTERS.of(config.adapter).before_fpn
+        channels = self.backbone.out_channels if before else [config.fpn.channels] * 4
+        return ADAPTERS.build(config.adapter, channels=channels)
 
-    def losses(self, images: Tensor, targets: Targets) -> dict[str, Tensor]:
+    def _language(self, config: ModelConfig) -> nn.Module:
+        tables = {task: BDD100K_LABELS[task] for task in self.tasks}
+        language = LANGUAGE.build(config.language, channels=config.fpn.channels, tables=tables)
+        if language.needs_tokens:
+            if not hasattr(self.backbone, 'attention_pool'):
+                raise UserError(
+                    f'language {config.language["name"]!r} needs the attention pool of a CLIP '
+                    f'backbone; backbone {config.backbone["name"]!r} has none, use clip_rn50'
+                )
+            self.backbone.add_pooling()
+        return language
+
+    def necks(self) -> list[nn.Module]:
+        """FPN, adapter and language adapter."""
+        return [part for part in (self.fpn, self.adapter, self.language) if part is not None]
+
+    def task_heads(self) -> list[nn.Module]:
+        """One head per task."""
+        return list(self.heads.values())
+
+    def pyramid(self, images: Tensor, sizes: Tensor | None = None) -> list[Tensor]:
+        """(B, H, W, 3) uint8 → [P2, P3, P4, P5], adapted."""
+        normalised = (images.float() - self.mean) / self.std
+        if sizes is not None:
+            normalised = normalised * _content(sizes, images.shape[1:3])[..., None]
+        features = self.backbone(normalised.permute(0, 3, 1, 2))
+        tokens = None
+        if self.language is not None and self.language.needs_tokens:
+            tokens = self.backbone.attention_pool(features[-1])
+        if self.adapter is not None and self.adapter.before_fpn:
+            features = self.adapter(features)
+        pyramid = self.fpn(features)
+        if self.adapter is not None and not self.adapter.before_fpn:
+            pyramid = self.adapter(pyramid)
+        return pyramid if self.language is None else self.language(pyramid, tokens)
+
+    def losses(
+        self, images: Tensor, targets: Targets, sizes: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """``task/term`` → weighted loss, for the tasks that the batch has labels for.
 
         A head sees only the images that are labelled for its task.
         """
-        pyramid = self.pyramid(images)
-        sizes = content_sizes(images)
+        pyramid = self.pyramid(images, sizes)
+        sizes = _full_sizes(images) if sizes is None else sizes
         counts = self._truth_counts(targets)
         result = {}
         for task, head in self.heads.items():
@@ -102,15 +168,36 @@ class MultiTaskModel(nn.Module):
         means = distributed.mean_over_ranks(counts, self.mean.device)
         return {task: max(1.0, mean) for task, mean in zip(self.heads, means, strict=True)}
 
-    @torch.no_grad()
-    def predict(self, images: Tensor) -> dict[str, Tensor]:
-        """The outputs of the exported program: see :meth:`forward`."""
-        return self(images)
-
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """boxes (B, N, 4), scores and class_ids (B, N), semantic and drivable (B, h, w) uint8."""
-        pyramid = self.pyramid(images)
-        sizes = content_sizes(images)
+        """boxes (B, N, 4), scores and class_ids (B, N), semantic and drivable (B, h, w) uint8.
+
+        The exported program.
+        """
+        return self._predict(images, None)
+
+    @torch.no_grad()
+    def predict(self, images: Tensor, sizes: Tensor | None = None) -> dict[str, Tensor]:
+        """As :meth:`forward`; masks are 255 in the padding.
+
+        Images of one size go through the model together, cut down to it, so that a result depends
+        neither on the padding nor on the other images.
+        """
+        if sizes is None:
+            return self(images)
+        rows, parts = [], []
+        for size in sizes.unique(dim=0):
+            rows.append((sizes == size).all(1).nonzero()[:, 0])
+            height, width = (-(-int(side) // _STRIDE) * _STRIDE for side in size)
+            part = self._predict(images[rows[-1], :height, :width], sizes[rows[-1]])
+            for task in BDD100K_LABELS.keys() & part.keys():
+                part[task] = _on_canvas(part[task], height, size, images.shape[1:3])
+            parts.append(part)
+        order = torch.cat(rows).argsort()
+        return {name: torch.cat([part[name] for part in parts])[order] for name in parts[0]}
+
+    def _predict(self, images: Tensor, sizes: Tensor | None) -> dict[str, Tensor]:
+        pyramid = self.pyramid(images, sizes)
+        sizes = _full_sizes(images) if sizes is None else sizes
         outputs: dict[str, Tensor] = {}
         for task, head in self.heads.items():
             prediction = head.predict(pyramid, sizes)
@@ -119,3 +206,30 @@ class MultiTaskModel(nn.Module):
             else:
                 outputs[task] = prediction
         return outputs
+
+    def fold(self) -> None:
+        """Make what the texts say constants: no text encoder is left."""
+        if self.language is not None:
+            self.language.fold()
+
+
+def _full_sizes(images: Tensor) -> Tensor:
+    """(B, 2) heights and widths of (B, H, W, 3) images without padding."""
+    size = torch.tensor(images.shape[1:3], dtype=torch.float32, device=images.device)
+    return size.expand(images.shape[0], 2)
+
+
+def _content(sizes: Tensor, canvas: tuple[int, int]) -> Tensor:
+    """(B, H, W) bool: not padding."""
+    rows, columns = (torch.arange(side, device=sizes.device) for side in canvas)
+    inside_rows, inside_columns = rows < sizes[:, :1], columns < sizes[:, 1:]
+    return inside_rows[:, :, None] & inside_columns[:, None]
+
+
+def _on_canvas(mask: Tensor, height: int, size: Tensor, canvas: tuple[int, int]) -> Tensor:
+    """A (B, h, w) mask of ``height`` input rows at the canvas's size; 255 outside of ``size``."""
+    stride = height // mask.shape[1]
+    full = mask.new_full((len(mask), *(side // stride for side in canvas)), UNKNOWN)
+    rows, columns = (-(-int(side) // stride) for side in size)
+    full[:, :rows, :columns] = mask[:, :rows, :columns]
+    return full

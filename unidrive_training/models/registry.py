@@ -38,17 +38,22 @@ class Registry:
 
         Raises UserError on an unknown name, an unknown option or an option of the wrong type.
         """
+        cls = self.of(spec)
         options = dict(spec)
-        name = options.pop('name', None)
-        if name not in self._classes:
-            known = ', '.join(sorted(self._classes))
-            raise UserError(f'{self.kind}: unknown name {name!r}; known names: {known}')
-        cls = self._classes[name]
+        name = options.pop('name')
         config: Typed = parse(cls.Config, options, where=f'{self.kind} {name!r}')
         try:
             return cls(config, **context)
         except ValueError as error:
             raise UserError(f'{self.kind} {name!r}: {error}') from error
+
+    def of(self, spec: dict[str, Any]) -> type:
+        """The class that ``spec`` names; UserError when there is none."""
+        name = spec.get('name')
+        if name not in self._classes:
+            known = ', '.join(sorted(self._classes))
+            raise UserError(f'{self.kind}: unknown name {name!r}; known names: {known}')
+        return self._classes[name]
 
 
 BACKBONES = Registry('backbone')

@@ -85,7 +85,7 @@ class SparseRCNNHead(nn.Module):
     def forward(self, pyramid: list[Tensor], sizes: Tensor) -> list[tuple[Tensor, Tensor]]:
         """P2..P5 → per stage class logits (B, N, K) and boxes (B, N, 4) xyxy input pixels."""
         boxes = cxcywh_to_xyxy(self.proposal_boxes.weight.float())[None] * whwh(sizes)[:, None]
-        features = self.proposal_features.weight[None].expand(len(boxes), -1, -1)
+        features = self.proposal_features.weight[None].expand(boxes.shape[0], -1, -1)
         return self._refine(pyramid, boxes, features)
 
     def _refine(
