@@ -42,6 +42,8 @@ class ClipResNet(Backbone):
         from open_clip.modified_resnet import ModifiedResNet
 
         self.out_channels = [config.width * 4 * 2**i for i in range(4)]
+        if self.out_channels[-1] % config.heads:
+            raise ValueError(f'heads {config.heads} must divide {self.out_channels[-1]} channels')
         self.prompt_channels = self.out_channels
         self.feature_channels = config.output_dim
         self._config = config

@@ -50,6 +50,8 @@ class DeiTS(Backbone):
         super().__init__()
         if config.blocks % 4:
             raise ValueError(f'blocks {config.blocks} must be a multiple of 4')
+        if config.channels % config.heads:
+            raise ValueError(f'heads {config.heads} must divide the channels {config.channels}')
         # Here, because every command imports this file and timm takes a second.
         from timm.models.vision_transformer import VisionTransformer
 

@@ -38,6 +38,8 @@ class SwinS(Backbone):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.out_channels = [config.channels * 2**i for i in range(4)]
+        if any(c % h for c, h in zip(self.out_channels, config.heads, strict=True)):
+            raise ValueError(f'heads {config.heads} must divide the channels {self.out_channels}')
         self.prompt_channels = self.out_channels
         self.feature_channels = self.out_channels[-1]
         self.features = SwinTransformer(
