@@ -6,12 +6,11 @@ import json
 
 import pytest
 import torch
-import torch.nn.functional as F
-from open_clip.modified_resnet import AttentionPool2d
 from safetensors.torch import load_file
 
 from unidrive_perception.labels import ClassInfo, LabelTable
 from unidrive_training.models import weights
+from unidrive_training.models.backbones.clip_resnet import ClipResNet
 from unidrive_training.models.language.context_decoder import ContextDecoderConfig
 from unidrive_training.models.language.post_prompting import PostModelPrompts, PostPromptingConfig
 from unidrive_training.models.language.prompts import Prompts, spoken
@@ -193,23 +192,23 @@ def test_detection_maps_of_dense_clip_are_divided_by_the_temperature(dense_clip,
     )
 
 
-def test_tokens_of_the_attention_pool_feed_the_score_maps(dense_clip):
-    """From C5: the pool as open_clip's parameters define it, every token kept."""
+def test_score_maps_from_the_image(dense_clip):
     config, state, _, prompts, io = dense_clip
-    c5 = io['x5']
-    pool = AttentionPool2d(3, c5.shape[1], config['attnpool_heads'], config['visual_dim'])
-    prefix = 'backbone.attnpool.'
-    pool.load_state_dict(
-        {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
-    )
-    cls_position, grid = pool.positional_embedding.split([1, 9])
-    grid = F.interpolate(grid.T.unflatten(1, (3, 3))[None], c5.shape[2:], mode='bilinear')
-    x = torch.cat([c5.mean((2, 3))[:, None], c5.flatten(2).transpose(1, 2)], 1)
-    x = x + torch.cat([cls_position, grid[0].flatten(1).T])
-    q, k, v = (
-        proj(x).unflatten(2, (config['attnpool_heads'], -1)).transpose(1, 2)
-        for proj in (pool.q_proj, pool.k_proj, pool.v_proj)
-    )
-    mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-    _, scores = prompts(pool.c_proj(mixed))
-    check(scores.unflatten(2, io['score_map'].shape[2:]), io['score_map'])
+    backbone = ClipResNet(
+        ClipResNet.Config(
+            layers=config['resnet_layers'],
+            width=config['resnet_width'],
+            output_dim=config['visual_dim'],
+            heads=config['attnpool_heads'],
+            image_size=96,  # its positional grid is 3×3
+        )
+    ).eval()
+    backbone.add_pooling()
+    image_half = {name.removeprefix('backbone.'): value for name, value in state.items()}
+    backbone.load_state_dict(weights.clip_resnet(image_half))
+    c5 = backbone(io['image'])[-1]
+    check(c5, io['x5'])
+    tokens = backbone.attention_pool(c5)
+    check(tokens, io['context_decoder.in_visual'])
+    _, scores = prompts(tokens)
+    check(scores.unflatten(2, c5.shape[2:]), io['score_map'])

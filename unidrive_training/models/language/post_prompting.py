@@ -45,7 +45,7 @@ class PostModelPrompts(nn.Module):
         """Tokens (B, 1 + N, embed_dim) of CLIP's attention pool, the global one first →
         text' (B, K, embed_dim), score maps (B, K, N).
         """
-        text = self.text.raw().expand(len(tokens), -1, -1)
+        text = self.text.raw().expand(tokens.shape[0], -1, -1)
         text = text + self.gamma * self.context_decoder(text, tokens)
         return text, cosine_maps(tokens[:, 1:], text) / self.temperature
 

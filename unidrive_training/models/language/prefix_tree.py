@@ -13,7 +13,7 @@ class PrefixTree(nn.Module):
 
     The state of a causal transformer at a token depends on the tokens before it only, so equal
     beginnings have equal states. [SOT] and the 16 contexts of a task, which all its classes
-    share, become 17 tokens instead of 17 per class: 32 BDD100K prompts are 150 tokens, not
+    share, become 17 tokens instead of 17 per class: the 32 BDD100K prompts are 147 tokens, not
     32 × 77.
 
     ``symbols`` (N,) of the nodes; ``depths`` (N,) their places in the sequences; ``visible``
