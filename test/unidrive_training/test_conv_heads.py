@@ -4,6 +4,7 @@
 
 from collections import OrderedDict
 
+import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
@@ -394,14 +395,12 @@ def test_faster_rcnn_under_bfloat16():
 
 def test_the_convolutional_model_exports(tmp_path):
     torch.manual_seed(0)
-    segmentation = {'name': 'semantic_fpn', 'channels': 16, 'groups': 4, 'output_stride': 2}
     spec = {
         'backbone': {'name': 'resnet18', 'width': 8},
         'fpn': {'channels': CHANNELS},
         'heads': {
             'detection': {'name': 'faster_rcnn', **DETECTOR},
-            'semantic': segmentation,
-            'drivable': segmentation,
+            'semantic': {'name': 'semantic_fpn', 'channels': 16, 'groups': 4},
         },
     }
     model = MultiTaskModel(ModelConfig(**spec)).eval()
@@ -409,5 +408,19 @@ def test_the_convolutional_model_exports(tmp_path):
         for name, parameter in model.heads['detection'].named_parameters():
             if name.endswith('weight'):
                 parameter.mul_(3)
-    export_program(model, (64, 96), tmp_path / 'model.onnx')
-    check_program(model, (64, 96), tmp_path / 'model.onnx')
+    program = tmp_path / 'model.onnx'
+    export_program(model, (64, 96), program)
+    check_program(model, (64, 96), program)
+    images = torch.randint(0, 256, (3, 64, 96, 3), dtype=torch.uint8)
+    expected = model.predict(images)
+    assert ((expected['scores'] > 0).sum(1) > 3).all()
+    session = onnxruntime.InferenceSession(program)
+    for name, value in zip(
+        expected, session.run(list(expected), {'images': images.numpy()}), strict=True
+    ):
+        if name == 'semantic':
+            assert (torch.from_numpy(value) != expected[name]).float().mean() < 1e-4
+        else:
+            torch.testing.assert_close(
+                torch.from_numpy(value), expected[name], rtol=1e-4, atol=1e-2
+            )

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
@@ -89,42 +90,39 @@ class RegionProposals(RegionProposalNetwork):
         padding do not take the place of others. ``canvas``: (0, 3, H, W); ``sizes`` (B, 2).
         """
         anchors = self.anchor_generator(ImageList(canvas, [tuple(canvas.shape[-2:])]), levels)[0]
+        padding = _centre_in_padding(anchors, sizes[:, None])  # (B, A), A anchors of all levels
         objectness, deltas = self.head(levels)
-        first, boxes, scores = 0, [], []
-        for logits, delta in zip(objectness, deltas, strict=True):
-            logits = logits.permute(0, 2, 3, 1).flatten(1)  # (B, h·w·A)
-            delta = delta.unflatten(1, (-1, 4)).permute(0, 3, 4, 1, 2).flatten(1, 3)
-            anchor = anchors[first : first + logits.shape[1]]
-            first += logits.shape[1]
-            box, score = self._best_of_level(anchor, logits, delta, sizes)
-            boxes.append(box)
-            scores.append(score)
-        boxes, scores = torch.cat(boxes, dim=1), torch.cat(scores, dim=1)
-        scores, index = scores.topk(min(self.proposals, scores.shape[1]), dim=1)
+        logits, index = self._best_of_levels(objectness, padding)  # (B, L, P)
+        index = index.flatten(1)[..., None].expand(-1, -1, 4)
+        deltas = [x.unflatten(1, (-1, 4)).permute(0, 3, 4, 1, 2).flatten(1, 3) for x in deltas]
+        deltas = torch.cat(deltas, dim=1).gather(1, index)
+        anchors = anchors.expand(sizes.shape[0], -1, -1).gather(1, index)
+        boxes = self.box_coder.decode_single(deltas.flatten(0, 1), anchors.flatten(0, 1))
+        boxes = clip(boxes.view_as(anchors), sizes).unflatten(1, logits.shape[1:])
+        valid = ((boxes[..., 2:] - boxes[..., :2]) >= self.min_size).all(-1) & ~logits.isinf()
+        keep = greedy_nms(boxes, valid, self.nms_thresh)
+        scores = torch.where(keep, logits.sigmoid(), -1.0).flatten(1)
+        scores, best = scores.topk(self.proposals, dim=1)
+        boxes = boxes.flatten(1, 2).gather(1, best[..., None].expand(-1, -1, 4))
         valid = scores >= 0
-        boxes = boxes.gather(1, index[..., None].expand(-1, -1, 4))
         return torch.where(valid[..., None], boxes, 0.0), valid
 
-    def _best_of_level(
-        self, anchors: Tensor, logits: Tensor, deltas: Tensor, sizes: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """anchors (A, 4), logits (B, A), deltas (B, A, 4) → boxes (B, P, 4), scores (B, P).
+    def _best_of_levels(self, objectness: list[Tensor], padding: Tensor) -> tuple[Tensor, Tensor]:
+        """P best logits (B, L, P) of each level and their rows among the anchors of all levels.
 
-        A score is -1 where there is no proposal.
+        Logits are -inf in the padding, and where a level has less than P anchors.
         """
-        padding = _centre_in_padding(anchors, sizes[:, None])  # (B, A)
-        logits = logits.masked_fill(padding, -torch.inf)
-        logits, index = logits.topk(min(self.proposals, logits.shape[1]), dim=1)
-        index = index[..., None].expand(-1, -1, 4)
-        anchors = anchors.expand(sizes.shape[0], -1, -1).gather(1, index)
-        boxes = self.box_coder.decode_single(
-            deltas.gather(1, index).flatten(0, 1), anchors.flatten(0, 1)
-        )
-        boxes = clip(boxes.view_as(anchors), sizes)
-        valid = ((boxes[..., 2:] - boxes[..., :2]) >= self.min_size).all(-1)
-        valid = valid & ~logits.isinf()
-        keep = greedy_nms(boxes, valid, self.nms_thresh)
-        return boxes, torch.where(keep, logits.sigmoid(), -1.0)
+        first, best, rows = 0, [], []
+        for level in objectness:
+            logits = level.permute(0, 2, 3, 1).flatten(1)  # (B, h·w·A)
+            number = logits.shape[1]
+            logits = logits.masked_fill(padding[:, first : first + number], -torch.inf)
+            logits = F.pad(logits, (0, max(0, self.proposals - number)), value=-torch.inf)
+            logits, index = logits.topk(self.proposals, dim=1)
+            best.append(logits)
+            rows.append(first + index.clamp(max=number - 1))
+            first += number
+        return torch.stack(best, dim=1), torch.stack(rows, dim=1)
 
 
 class FloatRPNHead(RPNHead):
