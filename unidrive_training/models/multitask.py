@@ -14,6 +14,7 @@ from unidrive_perception.labels import BDD100K_LABELS, UNKNOWN
 from unidrive_training import distributed
 from unidrive_training.models import (  # noqa: F401 (register)
     adapters,
+    faster_rcnn,
     maskformer,
     semantic_fpn,
     sparse_rcnn,
