@@ -260,13 +260,14 @@ def test_torchvision_checkpoints_load():
 
 
 def test_every_parameter_learns_also_in_evaluation_mode():
-    for head in (detector(), detector().eval()):
+    for mode in (True, False):
+        head = detector().train(mode)
         losses = head.losses(small_pyramid(), TRUTHS, whole(2), 3.0)
         sum(losses.values()).backward()
         still = [
             n for n, p in head.named_parameters() if p.grad is None or p.grad.abs().max() == 0
         ]
-        assert still == []
+        assert still == [] and all(module.training == mode for module in head.modules())
 
 
 def test_no_truths_are_background_and_no_knowledge_costs_nothing():

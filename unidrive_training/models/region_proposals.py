@@ -52,11 +52,14 @@ class RegionProposals(RegionProposalNetwork):
         )
         self.proposals = proposals
 
-    def train(self, mode: bool = True) -> RegionProposals:
-        """Stays in training mode, whatever is asked: torchvision's losses exist in it alone, and a
-        frozen or validated head has losses too. No layer of it depends on the mode.
-        """
-        return super().train(True)
+    def forward(
+        self, images: ImageList, features: dict[str, Tensor], targets: list[dict[str, Tensor]]
+    ) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """Proposals per image, and losses also in evaluation mode: a frozen head has some too."""
+        mode, self.training = self.training, True  # torchvision gives losses in this mode alone
+        result = super().forward(images, features, targets)
+        self.training = mode
+        return result
 
     def assign_targets_to_anchors(
         self, anchors: list[Tensor], targets: list[dict[str, Tensor]]
