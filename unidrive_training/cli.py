@@ -55,7 +55,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return module.run(args)
     except UserError as error:
-        print(f'unidrive: error: {error}', file=sys.stderr)
+        # From a worker process the sentence comes as the last line of a traceback.
+        sentence = str(error).splitlines()[-1].removeprefix(f'{UserError.__module__}.UserError: ')
+        print(f'unidrive: error: {sentence}', file=sys.stderr)
         return 2
     except OSError as error:  # a folder that cannot be written, a full disk
         where = f'{error.filename}: ' if error.filename else ''

@@ -35,23 +35,27 @@ class Phase(Typed):
 
 
 class WeightFile(Typed):
-    """Weights in a file, in the format of those who published them."""
+    """Weights in the format of those who published them.
+
+    Without a ``file`` those of the official site, which are downloaded once.
+    """
 
     format: str
-    file: Path
+    file: Path | None = None
 
 
 class Pretrained(Typed):
     """Weights to start from, by part; the rest starts from scratch.
 
-    ``backbone``: see :mod:`unidrive_training.models.pretrained` for the formats. ``text_encoder``:
-    a CLIP checkpoint. ``fpn``: a checkpoint with detectron2's names. ``heads``: official ones, of
-    the format ``sparse_rcnn``, ``maskformer`` or ``semantic_fpn``.
+    ``backbone``: see :mod:`unidrive_training.models.pretrained` for the formats; ``torchvision``,
+    ``deit`` and ``clip`` have an official site. ``text_encoder``: of the format ``clip``. ``fpn``
+    and ``heads``: files of the official code, format ``detectron2``; ``sparse_rcnn``,
+    ``maskformer`` or ``semantic_fpn``.
     """
 
     backbone: WeightFile | None = None
-    text_encoder: Path | None = None
-    fpn: Path | None = None
+    text_encoder: WeightFile | None = None
+    fpn: WeightFile | None = None
     heads: dict[Literal[TASKS], WeightFile] = Field(default_factory=dict)
 
 

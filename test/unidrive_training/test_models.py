@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torchvision.ops import box_iou, roi_align
 
 from unidrive_perception.errors import UserError
+from unidrive_training.models.backbones.resnet import Shortcut
 from unidrive_training.models.box_criterion import BoxLossWeights, box_set_losses
 from unidrive_training.models.box_ops import apply_deltas
 from unidrive_training.models.mask_criterion import (
@@ -18,7 +19,6 @@ from unidrive_training.models.mask_criterion import (
 )
 from unidrive_training.models.multitask import ModelConfig, MultiTaskModel
 from unidrive_training.models.registry import HEADS
-from unidrive_training.models.backbones.resnet import Shortcut
 from unidrive_training.models.roi_pool import PyramidRoIAlign
 from unidrive_training.models.sparse_rcnn import with_noise
 from unidrive_training.models.targets import BoxTarget, Targets

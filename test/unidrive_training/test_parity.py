@@ -48,9 +48,9 @@ def check(actual, expected, rtol=1e-4, atol=2e-5):
 def check_gradients(io, pyramid, official, ours, part):
     """Every gradient that the case holds: of the inputs, and of the parameters or their norms.
 
-    Whole tensors are compared by the norm of their difference: where a sample of RoIAlign lies on the edge of a cell, rounding
-    decides which cells get its gradient (in double precision ours does not change, and the
-    recorded one is off at two such cells).
+    Whole tensors are compared by the norm of their difference: where a sample of RoIAlign lies on
+    the edge of a cell, rounding decides which cells get its gradient (in double precision ours
+    does not change, and the recorded one is off at two such cells).
     """
     for level, feature in zip((2, 3, 4, 5), pyramid, strict=True):
         expected = io[f'grad_in.p{level}']
@@ -141,7 +141,7 @@ def test_sparse_rcnn_forward(sparse_rcnn):
 
 
 def test_sparse_rcnn_matching(sparse_rcnn):
-    settings, official, io = sparse_rcnn
+    settings, _, io = sparse_rcnn
     scale, targets = io['in.images_whwh'], box_targets(io, settings['num_classes'])
     weights_ = SparseRCNNHead.Config().loss_weights
     last = settings['stages'] - 1
@@ -236,7 +236,7 @@ def test_maskformer_forward(maskformer):
 
 
 def test_maskformer_matching(maskformer):
-    settings, official, io = maskformer
+    settings, _, io = maskformer
     for b, label in enumerate(io['label_map']):
         full = class_masks(label, tuple(label.shape), 'negative')
         assert torch.equal(full.class_ids, io[f'target.{b}.labels'])

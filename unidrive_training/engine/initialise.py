@@ -4,19 +4,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.error import URLError
 
+import torch
 from torch import nn
+from torchvision.models import get_model_weights, list_models
 
 from unidrive_perception.errors import UserError
-from unidrive_training.config import Pretrained
+from unidrive_training.config import ModelConfig, Pretrained, WeightFile
 from unidrive_training.models import weights
 from unidrive_training.models.language.text_encoder import TextEncoder, load_text_encoder
 from unidrive_training.models.multitask import MultiTaskModel
 from unidrive_training.models.pretrained import load_backbone, read_state
 from unidrive_training.models.weights import State
 
+_DETECTRON2 = {'detectron2': weights.fpn}
 _HEADS = {
     'sparse_rcnn': weights.sparse_rcnn,
     'maskformer': weights.maskformer,
@@ -24,41 +28,87 @@ _HEADS = {
 }
 
 
-def load_pretrained(model: MultiTaskModel, pretrained: Pretrained) -> Iterator[str]:
+def load_pretrained(
+    model: MultiTaskModel, config: ModelConfig, pretrained: Pretrained
+) -> Iterator[str]:
     """Fill the parts that ``pretrained`` names; yields what became of each, for the user.
 
     Raises UserError where a file or format does not fit its part.
     """
+    backbone = config.backbone['name']
     if pretrained.backbone:
-        file = pretrained.backbone
-        yield str(load_backbone(model.backbone, file.file, file.format))
+        path = _path(pretrained.backbone, backbone, 'backbone')
+        yield str(load_backbone(model.backbone, path, pretrained.backbone.format))
     if pretrained.text_encoder:
         encoders = [part for part in model.modules() if isinstance(part, TextEncoder)]
-        if not encoders:
-            raise UserError('pretrained.text_encoder: the model has no text encoder')
-        load_text_encoder(encoders[0], pretrained.text_encoder)
-        yield f'{pretrained.text_encoder}: text encoder'
+        if not encoders or pretrained.text_encoder.format != 'clip':
+            raise UserError(
+                'pretrained.text_encoder is for a model with learned or template texts, '
+                'in the format clip'
+            )
+        path = _path(pretrained.text_encoder, 'clip_rn50', 'text_encoder')
+        yield load_text_encoder(encoders[0], path)
     if pretrained.fpn:
-        state = weights.fpn(read_state(pretrained.fpn))
-        yield _load(model.fpn, state, pretrained.fpn, 'FPN')
+        yield _load_part(model.fpn, pretrained.fpn, _DETECTRON2, 'fpn')
     for task, file in pretrained.heads.items():
         if task not in model.heads:
             raise UserError(f'pretrained.heads.{task}: the model has no such head')
-        if file.format not in _HEADS:
-            raise UserError(
-                f'pretrained.heads.{task}: unknown format {file.format!r}; '
-                f'known formats: {", ".join(_HEADS)}'
-            )
-        state = _HEADS[file.format](read_state(file.file))
-        yield _load(model.heads[task], state, file.file, f'{task} head')
+        yield _load_part(model.heads[task], file, _HEADS, f'heads.{task}')
 
 
-def _load(part: nn.Module, state: State, path: Path, what: str) -> str:
-    """Every tensor of the part whose shape fits; a class layer of other classes stays fresh."""
+def _load_part(
+    part: nn.Module, file: WeightFile, formats: dict[str, Callable[[State], State]], what: str
+) -> str:
+    """Every tensor of the part whose shape fits; a layer for other classes stays fresh."""
+    if file.format not in formats:
+        raise UserError(
+            f'pretrained.{what}: unknown format {file.format!r}; known: {", ".join(formats)}'
+        )
+    path = _path(file, '', what)
+    state = formats[file.format](read_state(path))
     own = part.state_dict()
     fitting = {n: w for n, w in state.items() if n in own and own[n].shape == w.shape}
     if not fitting:
-        raise UserError(f'{path} holds nothing for the {what}; is it of the right format?')
+        raise UserError(f'{path} holds nothing that fits {what}; is it in format {file.format}?')
     part.load_state_dict(fitting, strict=False)
     fresh = sorted(own.keys() - fitting.keys())
     return f'{path}: {what}, {len(fitting)} tensors; from scratch: {", ".join(fresh) or "none"}'
+
+
+def _path(file: WeightFile, backbone: str, what: str) -> Path:
+    """The file, downloaded if the config leaves it to the official site."""
+    if file.file:
+        return file.file
+    url = official_url(file.format, backbone)
+    if url is None:
+        raise UserError(
+            f'pretrained.{what}: format {file.format} has no official site for '
+            f'{backbone or what}; give its file'
+        )
+    path = Path(torch.hub.get_dir()) / 'checkpoints' / url.rpartition('/')[2]
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(url, str(path))
+        except (URLError, OSError) as error:
+            raise UserError(
+                f'{url} could not be downloaded ({error}); fetch it on another machine '
+                f'and set pretrained.{what}.file'
+            ) from error
+    return path
+
+
+def official_url(format: str, backbone: str) -> str | None:
+    """Where the authors publish ImageNet or CLIP weights of a backbone; None where they do not."""
+    deit = {'deit_s': 'small', 'deit_b': 'base'}
+    if format == 'torchvision' and backbone in list_models():
+        return get_model_weights(backbone).IMAGENET1K_V1.url
+    if format == 'deit' and backbone in deit:
+        from timm import get_pretrained_cfg
+
+        return get_pretrained_cfg(f'deit_{deit[backbone]}_patch16_224.fb_in1k').url
+    if format == 'clip' and backbone == 'clip_rn50':
+        from open_clip.pretrained import get_pretrained_url
+
+        return get_pretrained_url('RN50', 'openai')
+    return None

@@ -70,7 +70,8 @@ class Trainer:
             raise UserError(f'{folder} holds a checkpoint; add --resume or give a new folder')
 
     def _initialise(self) -> None:
-        for line in load_pretrained(self.model, self.config.pretrained):
+        config = self.config
+        for line in load_pretrained(self.model, config.model, config.pretrained):
             tqdm.write(line)
         if self._init:
             scratch = load_average(self.model, self._init)

@@ -14,17 +14,11 @@ from unidrive_perception.labels import BDD100K_LABELS, UNKNOWN
 from unidrive_training import distributed
 from unidrive_training.models import (  # noqa: F401 (register)
     adapters,
+    backbones,
     faster_rcnn,
     maskformer,
     semantic_fpn,
     sparse_rcnn,
-)
-from unidrive_training.models.backbones import (  # noqa: F401 (register)
-    clip_resnet,
-    deit,
-    regnet,
-    resnet,
-    swin,
 )
 from unidrive_training.models.fpn import FPN
 from unidrive_training.models.language import (  # noqa: F401 (register)
@@ -113,6 +107,12 @@ class MultiTaskModel(TunableModel):
                     f'backbone; backbone {config.backbone["name"]!r} has none, use clip_rn50'
                 )
             self.backbone.add_pooling()
+            theirs, ours = language.prompting.text.embed_dim, self.backbone.feature_channels
+            if theirs != ours:
+                raise UserError(
+                    f'language {config.language["name"]!r}: texts of {theirs} numbers cannot be '
+                    f'compared with image tokens of {ours}; use the two halves of one CLIP'
+                )
         return language
 
     def necks(self) -> list[nn.Module]:
