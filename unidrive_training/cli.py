@@ -17,6 +17,10 @@ _COMMANDS = {
         'convert a public dataset to BDD100K layout',
     ),
     'train': ('unidrive_training.engine.cli', 'train a model from a config'),
+    'describe': (
+        'unidrive_training.engine.describe',
+        'parameters and operations of a config, and what learns in each phase',
+    ),
     'classify': (
         'unidrive_training.classification.cli',
         'train an image classifier: Pro-tuning and its rivals',

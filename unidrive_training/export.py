@@ -118,21 +118,21 @@ def check_program(model: MultiTaskModel, input_size: tuple[int, int], path: Path
     names = [output.name for output in session.get_outputs()]
     actual = dict(zip(names, session.run(None, {'images': images.numpy()}), strict=True))
     for task in ('semantic', 'drivable'):
-        if task in expected and np.mean(expected[task] != actual[task]) > 1e-3:
+        if task in expected and np.mean(expected[task] != actual[task]) > 1e-4:
             raise UserError(f'exported program disagrees with the model on {task}; file a bug')
     if 'scores' in expected and not _same_detections(expected, actual):
         raise UserError('exported program disagrees with the model on detections; file a bug')
 
 
 def _same_detections(expected: dict[str, np.ndarray], actual: dict[str, np.ndarray]) -> bool:
-    """Boxes within 0.05 pixels and equal classes, wherever scores leave no doubt of the order."""
+    """Boxes within 0.01 pixels and equal classes, wherever scores leave no doubt of the order."""
     scores = expected['scores'][0]
     gap = np.abs(np.diff(scores)) > 1e-4
     clear = np.r_[True, gap] & np.r_[gap, True]
     boxes = np.abs(expected['boxes'] - actual['boxes'])[0, clear]
     same_ids = np.array_equal(expected['class_ids'][0, clear], actual['class_ids'][0, clear])
     return (
-        np.allclose(scores, actual['scores'][0], atol=1e-3) and same_ids and (boxes < 0.05).all()
+        np.allclose(scores, actual['scores'][0], atol=1e-3) and same_ids and (boxes < 0.01).all()
     )
 
 

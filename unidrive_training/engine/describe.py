@@ -1,0 +1,36 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""``unidrive describe``: the parts of a config's model and what learns in each phase."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from unidrive_training.config import TrainingConfig, load_config
+from unidrive_training.models.summary import operations_of, parts_of
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument('config', type=Path, help='training config')
+    parser.add_argument('--set', action='append', metavar='KEY=VALUE', help='change one setting')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the table."""
+    print(description(load_config(args.config, args.set)))
+    return 0
+
+
+def description(config: TrainingConfig) -> str:
+    """Millions of parameters by part and phase, and the operations of one image."""
+    phases = [f'{phase.tuning} ({phase.iterations} it.)' for phase in config.phases]
+    lines = [''.join([f'{"part":18}{"parameters":>12}', *(f'{phase:>24}' for phase in phases)])]
+    for part in parts_of(config):
+        numbers = ''.join(f'{learning / 1e6:>22.3f} M' for learning in part.learning)
+        lines.append(f'{part.name:18}{part.parameters / 1e6:>10.3f} M{numbers}')
+    height, width = config.input_size
+    giga = operations_of(config, config.input_size) / 1e9
+    lines.append(f'one image of {width}x{height}: {giga:.1f} G multiply-accumulates')
+    return '\n'.join(lines)
