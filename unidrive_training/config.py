@@ -15,6 +15,7 @@ from unidrive_training.data.augment import Augmentation
 from unidrive_training.data.stream import Source
 from unidrive_training.models.multitask import TASKS, ModelConfig
 from unidrive_training.models.tuning import PlanName
+from unidrive_training.models.weight_files import WeightFile
 from unidrive_training.typed import T, Typed, parse, read_yaml
 
 InputSide = Annotated[int, Field(gt=0, multiple_of=32)]
@@ -32,16 +33,6 @@ class Phase(Typed):
     batch_size: PositiveInt
     learning_rate: PositiveFloat
     warmup: NonNegativeInt = 200
-
-
-class WeightFile(Typed):
-    """Weights in the format of those who published them.
-
-    Without a ``file`` those of the official site, which are downloaded once.
-    """
-
-    format: str
-    file: Path | None = None
 
 
 class Pretrained(Typed):

@@ -272,7 +272,7 @@ def test_a_pretrained_backbone_is_loaded(folder, tmp_path, capsys):
     torch.manual_seed(7)
     backbone = ImageClassifier({'name': 'resnet18', 'width': 8}, None, 2).backbone
     torch.save(backbone.state_dict(), tmp_path / 'backbone.pth')
-    file = {'path': str(tmp_path / 'backbone.pth'), 'format': 'torchvision'}
+    file = {'file': str(tmp_path / 'backbone.pth'), 'format': 'torchvision'}
     run = trainer(tiny(pretrained=file, epochs=1), folder, tmp_path / 'run')
     run.run()
     kept = read_checkpoint(tmp_path / 'run')['model']
@@ -330,7 +330,7 @@ def test_missing_data_is_said_in_one_sentence(tmp_path):
         (['prompts=null'], 'needs prompt blocks'),
         (['tuning=scratch'], 'pretrained=null'),
         (['prompts.size=3'], 'prompts.size: no such setting'),
-        (['pretrained.path=absent.pth'], 'absent.pth: No such file'),
+        (['pretrained.file=absent.pth'], 'absent.pth: No such file'),
         (['pretrained=null', 'prompts.places=[4]'], 'places 0 to 3'),
         (['pretrained=null', 'backbone.name=resnet'], "unknown name 'resnet'; known"),
     ],

@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     )
     print(parameter_table(trainer.model, published))
     if config.pretrained is None and config.tuning != 'scratch':
-        print('note: the backbone starts from random weights; --set pretrained.path=FILE')
+        print('note: the backbone starts from random weights; give pretrained')
     scores = trainer.run()
     print(f'{scores} after {trainer.epoch} epochs in {trainer.seconds:.0f} s → {args.out}')
     return 0

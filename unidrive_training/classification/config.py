@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -13,14 +12,8 @@ from unidrive_perception.errors import UserError
 from unidrive_training.config import InputSide
 from unidrive_training.models.prompt_blocks import PromptConfig
 from unidrive_training.models.tuning import PLANS, PlanName
+from unidrive_training.models.weight_files import WeightFile
 from unidrive_training.typed import Typed
-
-
-class Pretrained(Typed):
-    """A file of backbone weights; ``format`` as in ``models/pretrained.py``."""
-
-    path: Path
-    format: str = 'auto'
 
 
 class DataConfig(Typed):
@@ -38,14 +31,15 @@ class DataConfig(Typed):
 class ClassificationConfig(Typed):
     """Everything that determines a run, beside the images.
 
-    ``tuning``: what learns (``models/tuning.py``). ``warmup``: iterations in which the learning
+    ``pretrained``: weights of the backbone, formats as in ``models/pretrained.py``. ``tuning``:
+    what learns (``models/tuning.py``). ``warmup``: iterations in which the learning
     rate rises; it falls to zero as a cosine after that.
     """
 
     name: str
     seed: NonNegativeInt = 0
     backbone: dict[str, Any]
-    pretrained: Pretrained | None = None
+    pretrained: WeightFile | None = None
     prompts: PromptConfig | None = None
     tuning: PlanName
     data: DataConfig

@@ -27,6 +27,7 @@ from unidrive_training.classification.data import (
 from unidrive_training.engine.checkpoint import FILE_NAME, read_checkpoint, save_checkpoint
 from unidrive_training.models.classifier import ImageClassifier
 from unidrive_training.models.pretrained import load_backbone
+from unidrive_training.models.weight_files import weight_path
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ class ClassifierTrainer:
         torch.manual_seed(config.seed)
         self.model = ImageClassifier(config.backbone, config.prompts, len(train.classes))
         if config.pretrained and not resume:
-            print(load_backbone(self.model.backbone, **config.pretrained.model_dump()))
+            path = weight_path(config.pretrained, config.backbone['name'], 'pretrained')
+            print(load_backbone(self.model.backbone, path, config.pretrained.format))
         self.model.to(self.device, memory_format=torch.channels_last)
         self.model.apply_plan(config.tuning)
         self.optimizer = _optimizer(self.model, config)

@@ -5,19 +5,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from urllib.error import URLError
 
-import torch
 from torch import nn
-from torchvision.models import get_model_weights, list_models
 
 from unidrive_perception.errors import UserError
-from unidrive_training.config import ModelConfig, Pretrained, WeightFile
+from unidrive_training.config import ModelConfig, Pretrained
 from unidrive_training.models import weights
 from unidrive_training.models.language.text_encoder import TextEncoder, load_text_encoder
 from unidrive_training.models.multitask import MultiTaskModel
 from unidrive_training.models.pretrained import load_backbone, read_state
+from unidrive_training.models.weight_files import WeightFile, weight_path
 from unidrive_training.models.weights import State
 
 _DETECTRON2 = {'detectron2': weights.fpn}
@@ -37,7 +34,7 @@ def load_pretrained(
     """
     backbone = config.backbone['name']
     if pretrained.backbone:
-        path = _path(pretrained.backbone, backbone, 'backbone')
+        path = weight_path(pretrained.backbone, backbone, 'pretrained.backbone')
         yield str(load_backbone(model.backbone, path, pretrained.backbone.format))
     if pretrained.text_encoder:
         encoders = [part for part in model.modules() if isinstance(part, TextEncoder)]
@@ -46,14 +43,14 @@ def load_pretrained(
                 'pretrained.text_encoder is for a model with learned or template texts, '
                 'in the format clip'
             )
-        path = _path(pretrained.text_encoder, 'clip_rn50', 'text_encoder')
+        path = weight_path(pretrained.text_encoder, 'clip_rn50', 'pretrained.text_encoder')
         yield load_text_encoder(encoders[0], path)
     if pretrained.fpn:
-        yield _load_part(model.fpn, pretrained.fpn, _DETECTRON2, 'fpn')
+        yield _load_part(model.fpn, pretrained.fpn, _DETECTRON2, 'pretrained.fpn')
     for task, file in pretrained.heads.items():
         if task not in model.heads:
             raise UserError(f'pretrained.heads.{task}: the model has no such head')
-        yield _load_part(model.heads[task], file, _HEADS, f'heads.{task}')
+        yield _load_part(model.heads[task], file, _HEADS, f'pretrained.heads.{task}')
 
 
 def _load_part(
@@ -61,10 +58,8 @@ def _load_part(
 ) -> str:
     """Every tensor of the part whose shape fits; a layer for other classes stays fresh."""
     if file.format not in formats:
-        raise UserError(
-            f'pretrained.{what}: unknown format {file.format!r}; known: {", ".join(formats)}'
-        )
-    path = _path(file, '', what)
+        raise UserError(f'{what}: unknown format {file.format!r}; known: {", ".join(formats)}')
+    path = weight_path(file, '', what)
     state = formats[file.format](read_state(path))
     own = part.state_dict()
     fitting = {n: w for n, w in state.items() if n in own and own[n].shape == w.shape}
@@ -73,42 +68,3 @@ def _load_part(
     part.load_state_dict(fitting, strict=False)
     fresh = sorted(own.keys() - fitting.keys())
     return f'{path}: {what}, {len(fitting)} tensors; from scratch: {", ".join(fresh) or "none"}'
-
-
-def _path(file: WeightFile, backbone: str, what: str) -> Path:
-    """The file, downloaded if the config leaves it to the official site."""
-    if file.file:
-        return file.file
-    url = official_url(file.format, backbone)
-    if url is None:
-        raise UserError(
-            f'pretrained.{what}: format {file.format} has no official site for '
-            f'{backbone or what}; give its file'
-        )
-    path = Path(torch.hub.get_dir()) / 'checkpoints' / url.rpartition('/')[2]
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            torch.hub.download_url_to_file(url, str(path))
-        except (URLError, OSError) as error:
-            raise UserError(
-                f'{url} could not be downloaded ({error}); fetch it on another machine '
-                f'and set pretrained.{what}.file'
-            ) from error
-    return path
-
-
-def official_url(format: str, backbone: str) -> str | None:
-    """Where the authors publish ImageNet or CLIP weights of a backbone; None where they do not."""
-    deit = {'deit_s': 'small', 'deit_b': 'base'}
-    if format == 'torchvision' and backbone in list_models():
-        return get_model_weights(backbone).IMAGENET1K_V1.url
-    if format == 'deit' and backbone in deit:
-        from timm import get_pretrained_cfg
-
-        return get_pretrained_cfg(f'deit_{deit[backbone]}_patch16_224.fb_in1k').url
-    if format == 'clip' and backbone == 'clip_rn50':
-        from open_clip.pretrained import get_pretrained_url
-
-        return get_pretrained_url('RN50', 'openai')
-    return None

@@ -10,7 +10,7 @@ pseudo-labels; ``ignored='negative'`` does as it does.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -129,28 +129,28 @@ def match(
     class_logits (Q, K + 1), mask_logits (Q, h, w); both results have min(Q, T) entries.
     """
     label_cost = -class_logits.softmax(-1)[:, target.class_ids]
-    x, t = mask_logits.flatten(1), target.masks.flatten(1)
-    valid = target.valid.flatten()
-    cost = (
-        weights.label * label_cost
-        + weights.mask * _pairwise_focal(x, t, valid)
-        + weights.dice * _pairwise_dice(x, t, valid)
+    focal, dice = pairwise_costs(
+        mask_logits.flatten(1), target.masks.flatten(1), target.valid.flatten()
     )
+    cost = weights.label * label_cost + weights.mask * focal + weights.dice * dice
     queries, targets = assign(cost)
     device = class_logits.device
     return torch.as_tensor(queries, device=device), torch.as_tensor(targets, device=device)
 
 
-def _pairwise_focal(x: Tensor, t: Tensor, valid: Tensor) -> Tensor:
+def pairwise_costs(x: Tensor, t: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    """Focal and dice cost of each of (Q, N) mask logits for each of (T, N) masks, both (Q, T), at
+    the valid ones of N pixels.
+    """
     p = x.sigmoid()
-    positive = _ALPHA * (1 - p) ** _GAMMA * F.softplus(-x) * valid
-    negative = (1 - _ALPHA) * p**_GAMMA * F.softplus(x) * valid
-    return (positive @ t.T + negative @ (1 - t).T) / valid.sum().clamp(min=1)
-
-
-def _pairwise_dice(x: Tensor, t: Tensor, valid: Tensor) -> Tensor:
-    p, t = x.sigmoid() * valid, t * valid
-    return 1 - (2 * p @ t.T + 1) / (p.sum(1)[:, None] + t.sum(1)[None] + 1)
+    log = F.softplus(-x)  # -log p; -log(1 - p) is x more
+    positive = _ALPHA * (1 - p) ** _GAMMA * log
+    negative = (1 - _ALPHA) * p**_GAMMA * (log + x)
+    t = t * valid
+    # positive·t + negative·(valid - t)
+    focal = (positive - negative) @ t.T + (negative @ valid)[:, None]
+    dice = 1 - (2 * p @ t.T + 1) / ((p @ valid)[:, None] + t.sum(1) + 1)
+    return focal / valid.sum().clamp(min=1), dice
 
 
 def _pixel_loss(mask_logits: Tensor, targets: list[ClassMasks], matches: list[Match]) -> Tensor:
@@ -196,13 +196,40 @@ def _mask_losses(
     )
     if x.shape[-2:] != size:
         x = F.interpolate(x[:, None], size=size, mode='bilinear', align_corners=False)[:, 0]
-    x, t, valid = x.flatten(1), t.flatten(1), valid.flatten(1)
-    p = x.sigmoid()
-    cross_entropy = F.binary_cross_entropy_with_logits(x, t, reduction='none')
-    p_true = p * t + (1 - p) * (1 - t)
-    alpha = _ALPHA * t + (1 - _ALPHA) * (1 - t)
-    focal = alpha * (1 - p_true) ** _GAMMA * cross_entropy * valid
-    focal = focal.sum(1) / valid.sum(1).clamp(min=1)
-    p, t = p * valid, t * valid
-    dice = 1 - (2 * (p * t).sum(1) + 1) / (p.sum(1) + t.sum(1) + 1)
+    focal, dice = FocalAndDice.apply(x.flatten(1), t.flatten(1), valid.flatten(1))
     return focal.sum(), dice.sum()
+
+
+class FocalAndDice(torch.autograd.Function):
+    """Focal loss (mean over the valid pixels) and dice loss of (M, N) logits, each (M,).
+
+    ``t`` and ``valid`` (M, N) are 0 or 1. Gradients are computed on the way: autograd would go
+    over the full-size masks of every decoder layer three times as often.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, t: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """Both losses."""
+        sign = 1 - 2 * t
+        z = x * sign  # the logit of being wrong
+        wrong, cross_entropy = z.sigmoid(), F.softplus(z)
+        weight = (_ALPHA * t + (1 - _ALPHA) * (1 - t)) * valid
+        weight = weight * wrong**_GAMMA / valid.sum(1, keepdim=True).clamp(min=1)
+        focal = (weight * cross_entropy).sum(1)
+
+        p = t + sign * wrong
+        valid_t = t * valid
+        above = 2 * (p * valid_t).sum(1, keepdim=True) + 1
+        below = (p * valid).sum(1, keepdim=True) + valid_t.sum(1, keepdim=True) + 1
+
+        right = 1 - wrong
+        to_focal = weight * sign * (wrong + _GAMMA * cross_entropy * right)
+        to_dice = (valid * (above / below) - 2 * valid_t) / below * wrong * right
+        ctx.save_for_backward(to_focal, to_dice)
+        return focal, (1 - above / below)[:, 0]
+
+    @staticmethod
+    def backward(ctx: Any, focal: Tensor, dice: Tensor) -> tuple[Tensor, None, None]:
+        """Gradient of the logits."""
+        to_focal, to_dice = ctx.saved_tensors
+        return focal[:, None] * to_focal + dice[:, None] * to_dice, None, None

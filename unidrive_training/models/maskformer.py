@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 import torch
@@ -19,6 +20,8 @@ from unidrive_training.models.position import sine_position
 from unidrive_training.models.registry import HEADS
 from unidrive_training.models.transformer import TransformerDecoder
 from unidrive_training.typed import Typed
+
+_STRIP = 8  # rows of the mask logits
 
 
 @HEADS.register('maskformer')
@@ -79,19 +82,22 @@ class MaskFormerHead(nn.Module):
 
     def forward(self, pyramid: list[Tensor], all_layers: bool) -> list[tuple[Tensor, Tensor]]:
         """P2..P5 → per layer (or the last only) logits (B, Q, K + 1) and (B, Q, H/4, W/4)."""
-        features = self.pixel_decoder(pyramid)
+        decoded = torch.stack(
+            self._decode(pyramid)[slice(None) if all_layers else slice(-1, None)]
+        )
+        masks = self.pixel_decoder(pyramid, self.mask_embed(decoded))
+        return list(zip(self.class_embed(decoded), masks, strict=True))
+
+    def _decode(self, pyramid: list[Tensor]) -> list[Tensor]:
+        """The queries (B, Q, C) after each decoder layer."""
         memory = self.input_proj(pyramid[-1])
         height, width = memory.shape[-2:]
         position = sine_position(height, width, memory.shape[1], memory.device)
-        decoded = self.decoder(
+        return self.decoder(
             memory.flatten(2).transpose(1, 2),
             position.flatten(1).T[None].to(memory.dtype),
             self.query_embed.weight,
         )
-        return [
-            (self.class_embed(x), torch.einsum('bqc,bchw->bqhw', self.mask_embed(x), features))
-            for x in (decoded if all_layers else decoded[-1:])
-        ]
 
     @staticmethod
     def truth_count(labels: list[Tensor]) -> int:
@@ -123,18 +129,34 @@ class MaskFormerHead(nn.Module):
 
         In the official order: mask logits are upsampled, then summed over the queries.
         """
-        class_logits, mask_logits = self(pyramid, all_layers=False)[-1]
-        size = _size(pyramid, stride)
-        if mask_logits.shape[-2:] != size:
-            mask_logits = F.interpolate(
-                mask_logits, size=size, mode='bilinear', align_corners=False
-            )
-        probability = class_logits.softmax(-1)[..., :-1]
-        return torch.einsum('bqk,bqhw->bkhw', probability, mask_logits.sigmoid())
+        return torch.cat(list(self._score_strips(pyramid, stride)), 2)
 
     def predict(self, pyramid: list[Tensor], sizes: Tensor) -> Tensor:
         """Class map (B, H/s, W/s) uint8, s the output stride; in the padding it means nothing."""
-        return self.scores(pyramid, self.config.output_stride).argmax(1).to(torch.uint8)
+        strips = self._score_strips(pyramid, self.config.output_stride)
+        # The best of neighbours in memory is found twice as fast as over far ones.
+        best = [s.permute(0, 2, 3, 1).contiguous().argmax(3).to(torch.uint8) for s in strips]
+        return torch.cat(best, 1)
+
+    def _score_strips(self, pyramid: list[Tensor], stride: int) -> Iterator[Tensor]:
+        """:meth:`scores` in strips of rows, so that the upsampled masks of all queries, 100 MB for
+        a small image, need not go through main memory; in one piece for the exported program.
+        """
+        class_logits, masks = self(pyramid, all_layers=False)[-1]
+        probability = class_logits.softmax(-1)[..., :-1].transpose(1, 2)
+        height, width = _size(pyramid, stride)
+        rows = masks.shape[2]
+        step = rows if torch.compiler.is_exporting() else _STRIP
+        factor = height // rows  # 1, 2 or 4
+        for first in range(0, rows, step):
+            last = min(first + step, rows)
+            above, below = max(first - 1, 0), min(last + 1, rows)  # what bilinear weights reach
+            strip = masks[:, :, above:below]
+            if factor > 1:
+                size = ((below - above) * factor, width)
+                strip = F.interpolate(strip, size=size, mode='bilinear', align_corners=False)
+            strip = strip[:, :, (first - above) * factor : (last - above) * factor].sigmoid()
+            yield (probability @ strip.flatten(2)).unflatten(2, (-1, width))
 
 
 def _size(pyramid: list[Tensor], stride: int) -> tuple[int, int]:
