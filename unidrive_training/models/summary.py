@@ -67,7 +67,7 @@ def operations(model: nn.Module, *inputs: torch.Tensor) -> int:
 
 
 def operations_of(config: TrainingConfig, input_size: tuple[int, int]) -> int:
-    """:func:`operations` of a config's model for one image, as it is exported."""
+    """:func:`operations` of a config's model for one image, in PyTorch."""
     model = MultiTaskModel(config.model).eval()
     model.fold()
     return operations(model, torch.zeros(1, *input_size, 3, dtype=torch.uint8))

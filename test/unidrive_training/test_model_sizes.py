@@ -1,0 +1,43 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The tables of docs/models.md are what the code says, and the parts have their official sizes."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parents[2]
+DOC = (REPO / 'docs' / 'models.md').read_text()
+SPEC = importlib.util.spec_from_file_location('sizes', REPO / 'benchmarks' / 'model_sizes.py')
+sizes = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(sizes)
+CONFIGS = sorted((REPO / 'config' / 'training').glob('*.yaml'))
+
+
+def test_every_part_has_its_official_number_of_parameters():
+    rows = sizes.part_rows()
+    assert len(rows) == len(sizes.PARTS)
+    for row in rows:
+        ours, official = (cell.strip() for cell in row.split('|')[2:4])
+        assert ours == official
+        assert row in DOC
+
+
+def test_pro_tuning_trains_as_many_parameters_as_the_paper_says():
+    rows = sizes.prompt_rows()
+    for row in rows:
+        backbone, plan, ours, paper = (cell.strip() for cell in row.split('|')[1:5])
+        exact = plan != 'prompt-blocks' or backbone.startswith('resnet')
+        assert float(ours) == pytest.approx(float(paper), abs=0.005 if exact else 0.09)
+        assert row in DOC
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_the_document_has_every_config(path):
+    assert sizes.config_row(path) in DOC
+
+
+@pytest.mark.parametrize('name', ['nano', 'teacher_semantic'])
+def test_the_document_has_the_operations(name):
+    assert sizes.full_config_row(REPO / 'config' / 'training' / f'{name}.yaml') in DOC
