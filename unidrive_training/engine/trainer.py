@@ -49,6 +49,8 @@ class Trainer:
     ) -> None:
         self.config, self.folder = config, folder
         self.device = torch.device(distributed.start(device))
+        if config.model.sync_batchnorm and distributed.world_size() > 1 and device == 'cpu':
+            raise UserError('sync_batchnorm needs CUDA; add --set model.sync_batchnorm=false')
         torch.manual_seed(config.seed)
         self.model = MultiTaskModel(config.model)
         self._init = init

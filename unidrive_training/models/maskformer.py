@@ -48,8 +48,8 @@ class MaskFormerHead(nn.Module):
         feedforward: int = 2048
         dropout: float = 0.1
         pre_norm: bool = False
-        loss_stride: int = 1
-        output_stride: int = 1
+        loss_stride: Literal[1, 2, 4] = 1
+        output_stride: Literal[1, 2, 4] = 1
         matching: Literal['bipartite', 'fixed'] = 'bipartite'
         ignored: Ignored = 'excluded'
         loss_weights: MaskLossWeights = MaskLossWeights()

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -28,7 +30,7 @@ class SemanticFPNHead(nn.Module):
         channels: int = 128
         groups: int = 32
         loss_weight: float = 1.0
-        output_stride: int = 1
+        output_stride: Literal[1, 2, 4] = 1
 
     def __init__(self, config: Config, in_channels: int, classes: int) -> None:
         super().__init__()
