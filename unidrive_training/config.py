@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from unidrive_perception.errors import UserError
 from unidrive_training.data.augment import Augmentation
@@ -41,7 +41,7 @@ class Pretrained(Typed):
     ``backbone``: see :mod:`unidrive_training.models.pretrained` for the formats; ``torchvision``,
     ``deit`` and ``clip`` have an official site. ``text_encoder``: of the format ``clip``. ``fpn``
     and ``heads``: files of the official code, format ``detectron2``; ``sparse_rcnn``,
-    ``maskformer`` or ``semantic_fpn``.
+    ``maskformer``, ``semantic_fpn`` or ``torchvision`` (Faster R-CNN).
     """
 
     backbone: WeightFile | None = None
@@ -82,6 +82,12 @@ class TrainingConfig(Typed):
     cache_gb: Annotated[float, Field(ge=0)] = 4.0  # of decoded images, per worker
     log_every: PositiveInt = 50
     checkpoint_every: PositiveInt = 500
+
+    @model_validator(mode='after')
+    def _scratch_loads_nothing(self) -> TrainingConfig:
+        if self.phases[0].tuning == 'scratch' and self.pretrained != Pretrained():
+            raise ValueError('tuning scratch loads nothing; set pretrained to {}')
+        return self
 
     @property
     def input_size(self) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from unidrive_training.classification.published import published_millions
 from unidrive_training.config import TrainingConfig, load_config
 from unidrive_training.models.summary import operations_of, parts_of
 
@@ -29,8 +30,17 @@ def description(config: TrainingConfig) -> str:
     lines = [''.join([f'{"part":18}{"parameters":>12}', *(f'{phase:>24}' for phase in phases)])]
     for part in parts_of(config):
         numbers = ''.join(f'{learning / 1e6:>22.3f} M' for learning in part.learning)
-        lines.append(f'{part.name:18}{part.parameters / 1e6:>10.3f} M{numbers}')
+        note = _published(config) if part.name == 'prompt blocks' else ''
+        lines.append(f'{part.name:18}{part.parameters / 1e6:>10.3f} M{numbers}{note}')
     height, width = config.input_size
     giga = operations_of(config, config.input_size) / 1e9
     lines.append(f'one image of {width}x{height}: {giga:.1f} G multiply-accumulates')
     return '\n'.join(lines)
+
+
+def _published(config: TrainingConfig) -> str:
+    """The Pro-tuning paper's count of the prompt blocks, where it has one."""
+    backbone, classes = config.model.backbone['name'], 120
+    blocks = published_millions(backbone, classes, 'prompt-blocks', config.model.prompts)
+    head = published_millions(backbone, classes, 'head', None)
+    return f'   (the paper: {blocks - head:.2f} M)' if blocks and head else ''

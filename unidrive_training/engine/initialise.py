@@ -22,6 +22,7 @@ _HEADS = {
     'sparse_rcnn': weights.sparse_rcnn,
     'maskformer': weights.maskformer,
     'semantic_fpn': weights.semantic_fpn,
+    'torchvision': weights.faster_rcnn,
 }
 
 
@@ -62,9 +63,20 @@ def _load_part(
     path = weight_path(file, '', what)
     state = formats[file.format](read_state(path))
     own = part.state_dict()
-    fitting = {n: w for n, w in state.items() if n in own and own[n].shape == w.shape}
-    if not fitting:
-        raise UserError(f'{path} holds nothing that fits {what}; is it in format {file.format}?')
+    missing = [n for n in own if n not in state and n != 'denoising_feature']
+    if missing:
+        raise UserError(
+            f'{path} lacks {missing[0]} of {what} ({len(missing)} of {len(own)} weights); '
+            f'is it in format {file.format}, and are stages and layers those of the config?'
+        )
+    # Only a layer for other classes may differ, in its first side.
+    fresh = sorted(n for n in state if n in own and state[n].shape != own[n].shape)
+    for name in fresh:
+        if state[name].shape[1:] != own[name].shape[1:]:
+            raise UserError(
+                f'{path}: {name} is {tuple(state[name].shape)}, {what} of the config has '
+                f'{tuple(own[name].shape)}'
+            )
+    fitting = {n: w for n, w in state.items() if n in own and n not in fresh}
     part.load_state_dict(fitting, strict=False)
-    fresh = sorted(own.keys() - fitting.keys())
     return f'{path}: {what}, {len(fitting)} tensors; from scratch: {", ".join(fresh) or "none"}'

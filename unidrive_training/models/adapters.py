@@ -9,7 +9,10 @@ quarter of the channels, ReLU, 1×1 back.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from unidrive_training.models.registry import ADAPTERS
@@ -26,17 +29,17 @@ class ConvAdapter(nn.Module):
     class Config(Typed):
         """Options of the adapters. ``reduction``: of the channels between the convolutions."""
 
-        reduction: int = 4
-        kernel: int = 1
+        reduction: PositiveInt = 4
+        kernel: Literal[1, 3, 5] = 1
 
     def __init__(self, config: Config, channels: list[int]) -> None:
         super().__init__()
         padding = config.kernel // 2
         self.branches = nn.ModuleList(
             nn.Sequential(
-                nn.Conv2d(c, c // config.reduction, config.kernel, padding=padding),
+                nn.Conv2d(c, max(1, c // config.reduction), config.kernel, padding=padding),
                 nn.ReLU(inplace=True),
-                nn.Conv2d(c // config.reduction, c, config.kernel, padding=padding),
+                nn.Conv2d(max(1, c // config.reduction), c, config.kernel, padding=padding),
             )
             for c in channels
         )

@@ -21,7 +21,7 @@ from torchvision.ops import box_iou
 from unidrive_training.models.box_criterion import on_ignored
 from unidrive_training.models.nms import greedy_nms
 from unidrive_training.models.region_proposals import RegionProposals, clip
-from unidrive_training.models.registry import HEADS
+from unidrive_training.models.registry import DETECTION_TASKS, HEADS
 from unidrive_training.models.roi_pool import PyramidRoIAlign
 from unidrive_training.models.targets import BoxTarget
 from unidrive_training.typed import Typed
@@ -47,6 +47,8 @@ class FasterRCNNHead(nn.Module):
     Parameters have torchvision's names (``rpn.*``, ``roi_heads.*``), so its checkpoints load; the
     first of its K + 1 classes is the background.
     """
+
+    tasks = DETECTION_TASKS
 
     class Config(Typed):
         """Options; the defaults are torchvision's. One anchor size per level P2..P6, in pixels;

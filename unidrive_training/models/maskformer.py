@@ -17,7 +17,8 @@ from unidrive_training.models.layers import MLP
 from unidrive_training.models.mask_criterion import Ignored, MaskLossWeights, mask_set_losses
 from unidrive_training.models.pixel_decoder import PixelDecoder
 from unidrive_training.models.position import sine_position
-from unidrive_training.models.registry import HEADS
+from unidrive_training.models.registry import HEADS, SEGMENTATION_TASKS
+from unidrive_training.models.targets import padded
 from unidrive_training.models.transformer import TransformerDecoder
 from unidrive_training.typed import Typed
 
@@ -35,8 +36,10 @@ class MaskFormerHead(nn.Module):
     P2..P5: one number, or one each for a head that is fed C2..C5.
     """
 
+    tasks = SEGMENTATION_TASKS
+
     class Config(Typed):
-        """Options; the defaults are the official ones."""
+        """Options; the defaults are the official ones, but for ``ignored``."""
 
         queries: int = 100
         channels: int = 256
@@ -68,6 +71,8 @@ class MaskFormerHead(nn.Module):
             self.input_proj = nn.Conv2d(levels[-1], config.channels, 1)
             nn.init.kaiming_uniform_(self.input_proj.weight, a=1)
             nn.init.zeros_(self.input_proj.bias)
+        # What is left, with PRE_NORM, of the official encoder of no layers.
+        self.memory_norm = nn.LayerNorm(config.channels) if config.pre_norm else nn.Identity()
         self.query_embed = nn.Embedding(config.queries, config.channels)
         self.decoder = TransformerDecoder(
             config.channels,
@@ -94,7 +99,7 @@ class MaskFormerHead(nn.Module):
         height, width = memory.shape[-2:]
         position = sine_position(height, width, memory.shape[1], memory.device)
         return self.decoder(
-            memory.flatten(2).transpose(1, 2),
+            self.memory_norm(memory.flatten(2).transpose(1, 2)),
             position.flatten(1).T[None].to(memory.dtype),
             self.query_embed.weight,
         )
@@ -109,10 +114,11 @@ class MaskFormerHead(nn.Module):
     ) -> dict[str, Tensor]:
         """Weighted ``label``, ``mask``, ``dice`` losses; ``labels``: a (H, W) id map per image.
 
-        Labels are 255 in the padding, so that ``sizes`` has nothing to add.
+        Labels are 255 in the padding, or end where it begins, so that ``sizes`` adds nothing.
         """
         config = self.config
         layers = self(pyramid, all_layers=True)
+        labels = [padded(label, _size(pyramid, 1)) for label in labels]
         with torch.autocast(pyramid[0].device.type, enabled=False):
             return mask_set_losses(
                 layers,

@@ -78,18 +78,20 @@ class MultiTaskModel(TunableModel):
         self.fpn = FPN(self.backbone.out_channels, channels)
         self.adapter = self._adapter(config) if config.adapter else None
         self.language = self._language(config) if config.language else None
-        self.heads = nn.ModuleDict(
-            {
-                task: HEADS.build(
-                    config.heads[task], in_channels=channels, classes=len(BDD100K_LABELS[task])
-                )
-                for task in self.tasks
-            }
-        )
+        self.heads = nn.ModuleDict({task: self._head(task, config) for task in self.tasks})
         if config.sync_batchnorm:
             self.backbone = nn.SyncBatchNorm.convert_sync_batchnorm(self.backbone)
         self.register_buffer('mean', torch.tensor(self.backbone.mean), persistent=False)
         self.register_buffer('std', torch.tensor(self.backbone.std), persistent=False)
+
+    @staticmethod
+    def _head(task: str, config: ModelConfig) -> nn.Module:
+        spec = config.heads[task]
+        suited = HEADS.of(spec).tasks
+        if task not in suited:
+            raise UserError(f'head {spec["name"]!r} is for {" or ".join(suited)}, not for {task}')
+        classes = len(BDD100K_LABELS[task])
+        return HEADS.build(spec, in_channels=config.fpn.channels, classes=classes)
 
     def _adapter(self, config: ModelConfig) -> nn.Module:
         # The class of a name says on which side of the FPN it sits, and so its channels.

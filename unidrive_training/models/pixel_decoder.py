@@ -43,7 +43,8 @@ class PixelDecoder(nn.Module):
         """
         x = self.finest(pyramid)
         layers, _, queries, channels = embeddings.shape
-        if torch.compiler.is_exporting() or layers * queries >= channels:
+        plain = torch.compiler.is_exporting() or torch.is_autocast_enabled(x.device.type)
+        if plain or layers * queries >= channels:
             features = self.mask_features(x)
             logits = embeddings.transpose(0, 1).flatten(1, 2) @ features.flatten(2)
             return logits.unflatten(1, (layers, queries)).unflatten(3, x.shape[2:]).transpose(0, 1)

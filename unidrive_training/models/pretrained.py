@@ -10,8 +10,10 @@ import math
 import pickle
 import re
 import zipfile
+from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +24,7 @@ from torch import Tensor
 from unidrive_perception.errors import UserError
 from unidrive_training.models.backbones.base import Backbone
 from unidrive_training.models.backbones.deit import resize_positions
+from unidrive_training.models.weights import detectron2_resnet
 
 _numpy_scalar = np.float64(0).__reduce__()[0]
 
@@ -59,6 +62,8 @@ _EXTRACTED = (_OPENMMLAB, _PLAIN)
 FORMATS: dict[str, tuple[Layout, ...]] = {
     # ResNet, RegNet and Swin of torchvision; also what is left when a backbone was cut out.
     'torchvision': (_PLAIN,),
+    # detectron2's ResNet with torchvision's weights, as official Sparse R-CNN and MaskFormer have
+    'detectron2': (_PLAIN,),
     # facebookresearch/deit ({'model': …}) and timm
     'deit': (Layout('', r'(head|head_dist|norm|fc_norm)\..+|dist_token'),),
     # OpenAI's RN50.pt and open_clip
@@ -142,6 +147,8 @@ def load_backbone(backbone: Backbone, path: str | Path, format: str = 'auto') ->
     if format != 'auto' and format not in FORMATS:
         raise UserError(f'format {format!r} of {path}: give auto or one of {", ".join(FORMATS)}')
     state = read_state(path)
+    if format == 'detectron2':
+        state = detectron2_resnet(state)
     own = {n: v for n, v in backbone.state_dict().items() if not n.startswith('prompts.')}
     name, layout = _best_layout(own, state, format)
     found = {n: state[layout.prefix + n] for n in own if layout.prefix + n in state}
@@ -170,7 +177,7 @@ def _best_layout(own: dict, state: dict, format: str) -> tuple[str, Layout]:
         names = {layout.prefix + name for name in own} & set(state)
         return len(names), sum(bool(re.fullmatch(layout.others, n)) for n in set(state) - names)
 
-    names = FORMATS if format == 'auto' else [format]
+    names = [n for n in FORMATS if n != 'detectron2'] if format == 'auto' else [format]
     return max(((n, layout) for n in names for layout in FORMATS[n]), key=explained)
 
 
@@ -214,8 +221,8 @@ def _few(names: list[str]) -> str:
 
 def read_state(path: str | Path) -> dict[str, Tensor]:
     """The named tensors in a checkpoint: a .safetensors file, a torch.save file (a state dict, or
-    a mapping that holds one as ``state_dict``, ``model`` or ``online_backbone``) or a TorchScript
-    archive (OpenAI's).
+    a mapping that holds one as ``state_dict``, ``model`` or ``online_backbone``), a TorchScript
+    archive (OpenAI's) or a .pkl file of NumPy arrays (detectron2's model zoo).
 
     Nothing pickled but tensors and plain values is read. Raises UserError.
     """
@@ -225,8 +232,11 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
             return load_file(path)
         if _is_torchscript(path):
             return dict(torch.jit.load(path, map_location='cpu').state_dict())
-        with torch.serialization.safe_globals(_HARMLESS):
-            content = torch.load(path, map_location='cpu', weights_only=True)
+        if path.suffix == '.pkl':
+            content = _read_arrays(path)
+        else:
+            with torch.serialization.safe_globals(_HARMLESS):
+                content = torch.load(path, map_location='cpu', weights_only=True)
     except OSError as error:
         raise UserError(f'{path}: {error.strerror or error}') from error
     except pickle.UnpicklingError as error:
@@ -244,8 +254,32 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
             content = content[key]
     if not isinstance(content, dict):
         raise UserError(f'{path} holds a {type(content).__name__}; give a file with a state dict')
-    return {name: value for name, value in content.items() if isinstance(value, Tensor)}
+    tensors = {n: torch.as_tensor(v) for n, v in content.items() if isinstance(v, np.ndarray)}
+    return tensors | {name: v for name, v in content.items() if isinstance(v, Tensor)}
 
+
+def _read_arrays(path: Path) -> Any:
+    """A pickle of NumPy arrays and plain values; anything else in it is an error, not run."""
+
+    class Arrays(pickle.Unpickler):
+        def find_class(self, module: str, name: str) -> Any:
+            module = module.replace('numpy.core', 'numpy._core')  # the name from NumPy 2 on
+            if (module, name) in _ARRAY_PARTS:
+                return _ARRAY_PARTS[module, name]
+            raise pickle.UnpicklingError(f'{module}.{name}')
+
+    with path.open('rb') as file:
+        return Arrays(file, encoding='latin1').load()  # zoo files come from Python 2 as well
+
+
+_ARRAY_PARTS = {
+    ('numpy', 'ndarray'): np.ndarray,
+    ('numpy', 'dtype'): np.dtype,
+    ('numpy._core.multiarray', '_reconstruct'): np.array([0]).__reduce__()[0],
+    ('numpy._core.multiarray', 'scalar'): np.float32(0).__reduce__()[0],
+    ('_codecs', 'encode'): codecs.encode,
+    ('collections', 'OrderedDict'): OrderedDict,
+}
 
 # Plain values that training programs save beside their tensors: options and NumPy numbers.
 _HARMLESS = [

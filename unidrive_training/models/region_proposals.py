@@ -57,9 +57,10 @@ class RegionProposals(RegionProposalNetwork):
     ) -> tuple[list[Tensor], dict[str, Tensor]]:
         """Proposals per image, and losses also in evaluation mode: a frozen head has some too."""
         mode, self.training = self.training, True  # torchvision gives losses in this mode alone
-        result = super().forward(images, features, targets)
-        self.training = mode
-        return result
+        try:
+            return super().forward(images, features, targets)
+        finally:
+            self.training = mode
 
     def assign_targets_to_anchors(
         self, anchors: list[Tensor], targets: list[dict[str, Tensor]]

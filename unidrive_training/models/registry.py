@@ -60,3 +60,7 @@ BACKBONES = Registry('backbone')
 HEADS = Registry('head')
 ADAPTERS = Registry('adapter')
 LANGUAGE = Registry('language')
+
+# What a head can be for: the ``tasks`` of its class.
+DETECTION_TASKS = ('detection',)
+SEGMENTATION_TASKS = ('semantic', 'drivable')

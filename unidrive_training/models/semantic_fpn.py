@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from unidrive_perception.labels import UNKNOWN
 from unidrive_training.models.layers import GroupNorm
-from unidrive_training.models.registry import HEADS
+from unidrive_training.models.registry import HEADS, SEGMENTATION_TASKS
+from unidrive_training.models.targets import padded
 from unidrive_training.typed import Typed
 
 
@@ -23,6 +24,8 @@ class SemanticFPNHead(nn.Module):
 
     ``output_stride`` (relative to the input; the official value is 1) is that of the class map.
     """
+
+    tasks = SEGMENTATION_TASKS
 
     class Config(Typed):
         """Options; the defaults are the official ones."""
@@ -61,10 +64,10 @@ class SemanticFPNHead(nn.Module):
         pixels and divided by ``count`` of them; ``labels``: a (H, W) id map per image.
 
         So it is the official mean, over the pixels of all processes; 0 where no pixel is labelled.
-        Labels are 255 in the padding, so that ``sizes`` has nothing to add.
+        Labels are 255 in the padding, or end where it begins, so that ``sizes`` adds nothing.
         """
-        wanted = torch.stack(labels).long()
         logits = _upsampled(self(pyramid).float(), 1)
+        wanted = torch.stack([padded(label, tuple(logits.shape[-2:])) for label in labels]).long()
         total = F.cross_entropy(logits, wanted, ignore_index=UNKNOWN, reduction='sum')
         return {'label': self.config.loss_weight * total / count}
 

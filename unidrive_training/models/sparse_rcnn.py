@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from unidrive_training.models.box_criterion import BoxLossWeights, box_set_losses
 from unidrive_training.models.box_ops import apply_deltas, cxcywh_to_xyxy
 from unidrive_training.models.layers import Attention
-from unidrive_training.models.registry import HEADS
+from unidrive_training.models.registry import DETECTION_TASKS, HEADS
 from unidrive_training.models.roi_pool import PyramidRoIAlign
 from unidrive_training.models.targets import BoxTarget
 from unidrive_training.typed import Typed
@@ -37,6 +37,8 @@ class SparseRCNNHead(nn.Module):
     truth box with noise and are asked for that truth (DN-DETR, Li et al., 2022): many more boxes
     to learn the refinement from than the matching gives (0: the official training).
     """
+
+    tasks = DETECTION_TASKS
 
     class Config(Typed):
         """Options; the defaults are the official ones."""

@@ -7,7 +7,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from unidrive_perception.labels import UNKNOWN
 
 
 @dataclass
@@ -48,3 +51,9 @@ class Targets:
     def of(self, task: str) -> dict[int, object]:
         """Row → label of one task."""
         return getattr(self, task)
+
+
+def padded(label: Tensor, size: tuple[int, int]) -> Tensor:
+    """A (H, W) label map, extended right and below to ``size`` by pixels to be ignored."""
+    rows, columns = (side - have for side, have in zip(size, label.shape, strict=True))
+    return F.pad(label, (0, columns, 0, rows), value=UNKNOWN)

@@ -13,14 +13,18 @@ import re
 
 from torch import Tensor
 
+from unidrive_perception.errors import UserError
+
 State = dict[str, Tensor]
 Rules = list[tuple[str, str]]
 
 
-def rename(state: State, rules: Rules) -> State:
+def rename(state: State, rules: Rules, part: str = '') -> State:
     """Entries whose whole name matches a rule (the first that does), under the name it gives.
 
-    ``rules``: (regular expression, replacement with ``\\1``…).
+    ``rules``: (regular expression, replacement with ``\\1``…). ``part``: an expression for the
+    beginnings of the part's names; UserError when one of them matches no rule, which means
+    another variant of the model than ours.
     """
     renamed = {}
     for name, value in state.items():
@@ -29,6 +33,9 @@ def rename(state: State, rules: Rules) -> State:
             if match:
                 renamed[match.expand(replacement)] = value
                 break
+        else:
+            if part and re.match(part, name):
+                raise UserError(f'{name}: our model has no place for this weight')
     return renamed
 
 
@@ -62,6 +69,7 @@ def sparse_rcnn(state: State) -> State:
             (stage + r'bboxes_delta\.(.+)', ours + r'box_deltas.\2'),
             (stage + r'(.+)', ours + r'\2'),
         ],
+        part=r'init_proposal_|head\.',
     )
 
 
@@ -85,8 +93,10 @@ def maskformer(state: State) -> State:
             (layer + r'multihead_attn\.(.+)', ours + r'cross_attn.\2'),
             (layer + r'(.+)', ours + r'\2'),
             (predictor + r'transformer\.decoder\.(norm\..+)', r'decoder.\1'),
+            (predictor + r'transformer\.encoder\.norm\.(.+)', r'memory_norm.\1'),
             (predictor + r'((?:query_embed|class_embed|mask_embed|input_proj)\..+)', r'\1'),
         ],
+        part=prefix + r'(?:pixel_decoder|predictor)\.',
     )
     # The official levels count from 1.
     return {
@@ -160,3 +170,8 @@ def clip_resnet(state: State) -> State:
     """
     names = r'(?:conv|bn)[1-3]\..+|layer[1-4]\..+|attnpool\..+'
     return rename(state, [(rf'(?:module\.)?(?:visual\.)?({names})', r'\1')])
+
+
+def faster_rcnn(state: State) -> State:
+    """torchvision's Faster R-CNN (``rpn.*``, ``roi_heads.*``, our names too) → FasterRCNNHead."""
+    return rename(state, [(r'((?:rpn|roi_heads)\..+)', r'\1')])

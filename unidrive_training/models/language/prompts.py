@@ -22,7 +22,7 @@ from unidrive_training.models.language.text_encoder import (
 from unidrive_training.typed import Typed
 
 
-class PromptConfig(Typed):
+class PromptLayout(Typed):
     """What a prompt looks like.
 
     ``coop``: [SOT] contexts, name, period, [EOT]; contexts start from N(0, 0.02).
@@ -50,7 +50,7 @@ class Prompts(nn.Module):
     used_tokens: Tensor
 
     def __init__(
-        self, config: PromptConfig, encoder: TextEncoderConfig, tables: dict[str, LabelTable]
+        self, config: PromptLayout, encoder: TextEncoderConfig, tables: dict[str, LabelTable]
     ) -> None:
         super().__init__()
         self.contexts = nn.ParameterDict()
@@ -98,7 +98,7 @@ class Prompts(nn.Module):
         return self.rows(token_embedding)[rows], ends
 
 
-def _new_contexts(config: PromptConfig, sets: int, width: int) -> nn.Parameter:
+def _new_contexts(config: PromptLayout, sets: int, width: int) -> nn.Parameter:
     shape = (sets, config.contexts, width) if config.class_specific else (config.contexts, width)
     contexts = nn.Parameter(torch.empty(shape))
     if config.layout == 'coop':
@@ -108,7 +108,7 @@ def _new_contexts(config: PromptConfig, sets: int, width: int) -> nn.Parameter:
     return contexts
 
 
-def _arrange(name: str, contexts: list[int], config: PromptConfig) -> list[int]:
+def _arrange(name: str, contexts: list[int], config: PromptLayout) -> list[int]:
     """Token ids and contexts of one prompt.
 
     The rest after the name is [.][EOT] or [EOT]; a half of the contexts is before a name in the

@@ -67,8 +67,6 @@ class TextEncoder(nn.Module):
     and it stays in evaluation mode ("we freeze the weights of the CLIP text encoder throughout").
     """
 
-    always_frozen = True
-
     always_frozen = True  # whatever the tuning plan says
 
     def __init__(self, config: TextEncoderConfig) -> None:

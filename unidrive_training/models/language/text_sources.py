@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from unidrive_perception.labels import LabelTable
 from unidrive_training.models.language.feature_files import read_text_features
-from unidrive_training.models.language.prompts import PromptConfig, Prompts, spoken
+from unidrive_training.models.language.prompts import PromptLayout, Prompts, spoken
 from unidrive_training.models.language.text_encoder import (
     TextEncoder,
     TextEncoderConfig,
@@ -27,7 +27,7 @@ SCENE_TEMPLATE = 'there is a {} in the scene.'
 """The hand-crafted prompt of the paper's Table 6."""
 
 
-class LearnedText(PromptConfig):
+class LearnedText(PromptLayout):
     """Prompts learned for each task (Eq. 4)."""
 
     source: Literal['learned'] = 'learned'
@@ -92,6 +92,7 @@ class TextSource(nn.Module):
             return self.features
         parameters = list(self.parameters())
         if torch.is_grad_enabled() and any(p.requires_grad for p in parameters):
+            self._kept = None  # a step follows, and fused optimizers leave no trace in versions
             return self.encode()
         # Versions count the changes in place; addresses tell a copy or another device.
         state = [(p._version, p.data_ptr()) for p in parameters]
@@ -110,7 +111,7 @@ class TextSource(nn.Module):
         raise NotImplementedError
 
     def fold(self) -> None:
-        """Make the features a constant; drop the encoder and the prompts."""
+        """Make the features a constant; drop the encoder and the prompts, for good."""
         if self.features is None:
             self.features = self._constant()
             self._modules.clear()
