@@ -73,7 +73,7 @@ def test_roi_pooling_equals_torchvision_on_the_level_of_each_box(sampling_ratio)
     torch.manual_seed(1)
     pyramid = [torch.randn(3, 8, 56 // 2**i, 96 // 2**i) for i in range(4)]
     corner = torch.rand(3, 50, 2) * torch.tensor([400.0, 250.0]) - 20  # some leave the image
-    boxes = torch.cat((corner, corner + torch.exp(torch.rand(3, 50, 2) * 6)), -1)
+    boxes = torch.cat((corner, corner + torch.exp(torch.rand(3, 50, 2) * 8 - 2)), -1)
     pooler = PyramidRoIAlign(7, 112.0, sampling_ratio)
     levels = pooler._levels(boxes).flatten()
     assert len(levels.unique()) == 4

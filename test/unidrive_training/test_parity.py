@@ -44,31 +44,34 @@ def check(actual, expected, rtol=1e-4, atol=2e-5):
     torch.testing.assert_close(actual, expected, rtol=rtol, atol=atol)
 
 
-def check_gradients(io, pyramid, official, ours, part):
-    """Every gradient that the case holds: of the inputs, and of the parameters or their norms.
+def check_gradients(io, pyramid, official, ours, part, compare=None):
+    """Every gradient that the case holds: of the inputs, and of the parameters or their norms."""
 
-    Whole tensors are compared by the norm of their difference: where a sample of RoIAlign lies on
-    the edge of a cell, rounding decides which cells get its gradient (in double precision ours
-    does not change, and the recorded one is off at two such cells).
-    """
+    def elementwise(actual, expected):
+        check(actual, expected, rtol=1e-3, atol=1e-5 * float(expected.abs().max()))
+
+    compare = compare or elementwise
     for level, feature in zip((2, 3, 4, 5), pyramid, strict=True):
-        expected = io[f'grad_in.p{level}']
-        assert (feature.grad - expected).norm() <= 2e-3 * expected.norm()
+        compare(feature.grad, io[f'grad_in.p{level}'])
     mapped = {value.data_ptr(): name for name, value in ours.items()}
     names = {name: mapped[value.data_ptr()] for name, value in official.items()}
     gradients = {name: parameter.grad for name, parameter in part.named_parameters()}
     checked = 0
     for key, expected in io.items():
         kind, _, name = key.partition('.')
-        if kind not in ('grad', 'grad_norm'):
-            continue
-        gradient = gradients[names[name]]
         if kind == 'grad_norm':
-            check(gradient.norm(), expected, rtol=1e-3, atol=1e-6)
-        else:
-            assert (gradient - expected).norm() <= 2e-3 * expected.norm()
-        checked += 1
-    assert checked >= len(official)
+            check(gradients[names[name]].norm(), expected, rtol=1e-3, atol=1e-6)
+            checked += 1
+        elif kind == 'grad':
+            compare(gradients[names[name]], expected)
+    assert checked == len(official)
+
+
+def nearly(actual, expected):
+    """Where a sample of RoIAlign lies on the edge of a cell, rounding decides which cells get its
+    gradient (in double precision ours does not change, and the recorded one is off at two cells).
+    """
+    assert (actual - expected).norm() <= 2e-3 * expected.norm()
 
 
 def test_fpn(oracles):
@@ -131,8 +134,9 @@ def test_sparse_rcnn_forward(sparse_rcnn):
     check(pooled, io['stage0.roi_features'].flatten(0, 1), atol=1e-5)
     # Stage after stage rounding grows: the recorded numbers are 7e-3 px from double precision.
     for number, (logits, boxes) in enumerate(head(pyramid, sizes)):
-        check(logits, io[f'stage{number}.class_logits'], atol=1e-3)
-        check(boxes, io[f'stage{number}.boxes_xyxy_abs'], atol=1e-2)
+        last = number == settings['stages'] - 1
+        check(logits, io[f'stage{number}.class_logits'], atol=5e-4 if last else 5e-5)
+        check(boxes, io[f'stage{number}.boxes_xyxy_abs'], atol=1e-2 if last else 1e-3)
     # Each stage on the recorded results of the one before.
     features = io['proposal_features'][None].expand(len(sizes), -1, -1)
     for number, stage in enumerate(head.stages):
@@ -169,7 +173,7 @@ def test_sparse_rcnn_losses_and_gradients(sparse_rcnn):
     total = sum(losses.values())
     check(total, io['loss_total_weighted'], rtol=1e-5, atol=0)
     total.backward()
-    check_gradients(io, pyramid, official, ours, head)
+    check_gradients(io, pyramid, official, ours, head, nearly)
 
 
 def test_sparse_rcnn_inference(sparse_rcnn):
