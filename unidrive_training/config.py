@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from unidrive_perception.errors import UserError
 from unidrive_training.data.augment import Augmentation
@@ -83,10 +90,18 @@ class TrainingConfig(Typed):
     log_every: PositiveInt = 50
     checkpoint_every: PositiveInt = 500
 
+    @field_validator('pretrained', mode='before')
+    @classmethod
+    def _null_is_nothing(cls, value: Any) -> Any:
+        return {} if value is None else value
+
     @model_validator(mode='after')
-    def _scratch_loads_nothing(self) -> TrainingConfig:
-        if self.phases[0].tuning == 'scratch' and self.pretrained != Pretrained():
-            raise ValueError('tuning scratch loads nothing; set pretrained to {}')
+    def _plans_have_their_parts(self) -> TrainingConfig:
+        plans = [phase.tuning for phase in self.phases]
+        if plans[0] == 'scratch' and self.pretrained != Pretrained():
+            raise ValueError('tuning scratch loads nothing; set pretrained to null')
+        if 'prompt-blocks' in plans and self.model.prompts is None:
+            raise ValueError('tuning prompt-blocks needs prompt blocks; set model.prompts to {}')
         return self
 
     @property
@@ -113,16 +128,22 @@ def load_config(
             raise UserError(f'--set {override}: give KEY=VALUE')
         try:
             _assign(values, key.split('.'), yaml.safe_load(text))
+        except yaml.YAMLError as error:
+            raise UserError(f'--set {override}: {text} is not valid YAML') from error
         except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
             raise UserError(f'--set {override}: {key} is no setting of {path}') from error
     return parse(cls, values, where=str(path))
 
 
-def _with_base(path: Path) -> dict[str, Any]:
+def _with_base(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    if path in above:
+        raise UserError(f'{above[0]}: base leads back to {path}')
+    if above and not path.is_file():
+        raise UserError(f'{above[-1]}: there is no base {path}')
     values = read_yaml(path)
     if 'base' not in values:
         return values
-    base = _with_base(path.parent / str(values.pop('base')))
+    base = _with_base(path.parent / str(values.pop('base')), (*above, path))
     return _merged(base | {'name': values.get('name')}, values)
 
 

@@ -28,15 +28,16 @@ def parse(cls: type[T], values: dict[str, Any], where: str) -> T:
     try:
         return cls.model_validate(values)
     except ValidationError as error:
-        problems = [
-            f'{".".join(map(str, e["loc"]))}: {_message(e)} (got {e["input"]!r})'
-            for e in error.errors()
-        ]
+        problems = [f'{".".join(map(str, e["loc"]))}: {_message(e)}' for e in error.errors()]
         raise UserError(f'{where}: ' + '; '.join(problems)) from error
 
 
 def _message(error: Mapping[str, Any]) -> str:
-    return 'no such setting' if error['type'] == 'extra_forbidden' else error['msg']
+    if error['type'] == 'missing':
+        return 'missing'
+    text = 'no such setting' if error['type'] == 'extra_forbidden' else error['msg']
+    got = repr(error['input'])
+    return f'{text} (got {got if len(got) < 80 else got[:77] + "…"})'
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:

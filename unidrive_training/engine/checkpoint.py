@@ -32,14 +32,23 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f'{path}: no such checkpoint; give a run folder of `unidrive train`')
     try:
-        return torch.load(path, map_location='cpu', weights_only=True)
+        state = torch.load(path, map_location='cpu', weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
         raise UserError(f'{path}: not a readable checkpoint ({error})'.splitlines()[0]) from error
+    if not isinstance(state, dict) or 'config' not in state:
+        raise UserError(f'{path} is no checkpoint of UniDrive; give a run folder of its training')
+    return state
+
+
+def _trained(state: dict[str, Any], path: Path) -> dict[str, Any]:
+    if 'average' not in state:
+        raise UserError(f'{path} is a run of `unidrive classify`; give one of `unidrive train`')
+    return state
 
 
 def load_trained_model(path: Path) -> tuple[MultiTaskModel, TrainingConfig, dict[str, Any]]:
     """The averaged model of a checkpoint in evaluation mode, its config, and the run's facts."""
-    state = read_checkpoint(path)
+    state = _trained(read_checkpoint(path), path)
     config = parse(TrainingConfig, state['config'], where=str(path))
     model = MultiTaskModel(config.model)
     model.load_state_dict(state['average'])
@@ -52,7 +61,7 @@ def load_average(model: MultiTaskModel, path: Path) -> list[str]:
 
     Returns the names that start from scratch instead; UserError when nothing fits.
     """
-    weights = read_checkpoint(path)['average']
+    weights = _trained(read_checkpoint(path), path)['average']
     own = model.state_dict()
     fitting = {n: w for n, w in weights.items() if n in own and own[n].shape == w.shape}
     if not fitting:

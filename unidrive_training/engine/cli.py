@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     check_device(args.device)
     config = load_config(args.config, args.set)
     if args.data:
-        config = config.model_copy(update={'data': [_source(text) for text in args.data]})
+        config = config.model_copy(update={'data': tuple(map(_source, args.data))})
     if not config.data:
         raise UserError('no training data: add --data FOLDER (see `unidrive scenes`)')
     trainer = Trainer(config, args.out, args.device, args.resume, args.init)

@@ -27,9 +27,9 @@ def run(args: argparse.Namespace) -> int:
 def description(config: TrainingConfig) -> str:
     """Millions of parameters by part and phase, and the operations of one image."""
     phases = [f'{phase.tuning} ({phase.iterations} it.)' for phase in config.phases]
-    lines = [''.join([f'{"part":18}{"parameters":>12}', *(f'{phase:>24}' for phase in phases)])]
+    lines = [''.join([f'{"part":18}{"parameters":>12}', *(f'{phase:>30}' for phase in phases)])]
     for part in parts_of(config):
-        numbers = ''.join(f'{learning / 1e6:>22.3f} M' for learning in part.learning)
+        numbers = ''.join(f'{learning / 1e6:>28.3f} M' for learning in part.learning)
         note = _published(config) if part.name == 'prompt blocks' else ''
         lines.append(f'{part.name:18}{part.parameters / 1e6:>10.3f} M{numbers}{note}')
     height, width = config.input_size
