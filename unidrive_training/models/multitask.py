@@ -156,8 +156,9 @@ class MultiTaskModel(TunableModel):
             labels = targets.of(task)
             if not labels:
                 continue
-            rows = torch.tensor(list(labels), device=images.device)
-            chosen = [level[rows] for level in pyramid]
+            rows, chosen = list(labels), pyramid
+            if rows != list(range(len(images))):
+                chosen = [level[rows] for level in pyramid]
             terms = head.losses(chosen, list(labels.values()), sizes[rows], counts[task])
             result |= {f'{task}/{name}': value for name, value in terms.items()}
         return result
