@@ -201,7 +201,9 @@ class UniDrive(Contender):
         for task, head in model.heads.items():
             self._watch(head, 'predict', f'{task} {POST}')
             self._watch(head, 'losses', f'{task} losses', gradient=f'{task} backward')
-            self._watch(head, 'forward', f'{task} head')
+            inner = (head.decoder, head.pixel_decoder) if task != 'detection' else ()
+            for part in (head, *inner):  # the losses of masks use but the inner ones
+                self._watch(part, 'forward', f'{task} head')
 
     def predict(self) -> None:
         """Boxes and class maps of the image."""

@@ -21,7 +21,7 @@ from torchvision.ops import MultiScaleRoIAlign
 
 from unidrive_training.config import load_config
 from unidrive_training.models.layers import Attention, GroupNorm
-from unidrive_training.models.roi_pool import PyramidRoIAlign
+from unidrive_training.models.roi_pool import PyramidRoIAlign, PyramidTable
 
 NANO = load_config(Path(__file__).resolve().parents[1] / 'config/training/nano.yaml')
 BATCH = NANO.phases[-1].batch_size
@@ -53,7 +53,7 @@ def roi_pooling() -> tuple[Callable, Callable]:
     theirs = MultiScaleRoIAlign(list('0123'), 7, 1, canonical_scale=112)
     named = OrderedDict((str(i), level) for i, level in enumerate(pyramid))
     size = [(HEIGHT, WIDTH)] * BATCH
-    return lambda: ours(pyramid, boxes), lambda: theirs(named, list(boxes), size)
+    return lambda: ours(PyramidTable.of(pyramid), boxes), lambda: theirs(named, list(boxes), size)
 
 
 def group_norm() -> tuple[Callable, Callable]:

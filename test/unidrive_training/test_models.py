@@ -11,15 +11,9 @@ from unidrive_perception.errors import UserError
 from unidrive_training.models.backbones.resnet import Shortcut
 from unidrive_training.models.box_criterion import BoxLossWeights, box_set_losses
 from unidrive_training.models.box_ops import apply_deltas
-from unidrive_training.models.mask_criterion import (
-    MaskLossWeights,
-    class_masks,
-    mask_set_losses,
-    match,
-)
 from unidrive_training.models.multitask import ModelConfig, MultiTaskModel
 from unidrive_training.models.registry import HEADS
-from unidrive_training.models.roi_pool import PyramidRoIAlign
+from unidrive_training.models.roi_pool import PyramidRoIAlign, PyramidTable
 from unidrive_training.models.sparse_rcnn import with_noise
 from unidrive_training.models.targets import BoxTarget, Targets
 
@@ -83,7 +77,9 @@ def test_roi_pooling_equals_torchvision_on_the_level_of_each_box(sampling_ratio)
         roi_align(pyramid[level], rois[i : i + 1], 7, 1 / 2 ** (level + 2), sampling_ratio, True)
         for i, level in enumerate(levels.tolist())
     ]
-    torch.testing.assert_close(pooler(pyramid, boxes), torch.cat(expected), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        pooler(PyramidTable.of(pyramid), boxes), torch.cat(expected), atol=1e-4, rtol=0
+    )
 
 
 def test_box_deltas():
@@ -92,71 +88,6 @@ def test_box_deltas():
     assert moved.tolist() == [[20.0, 0.0, 40.0, 40.0]]
     grown = apply_deltas(box, torch.tensor([[0, 0, 0, 100.0]]), (2.0, 2.0, 1.0, 1.0))
     assert torch.isfinite(grown).all()
-
-
-def mask_layers(queries=6, classes=3, batch=1, requires_grad=False):
-    torch.manual_seed(3)
-    logits = torch.randn(batch, queries, classes + 1, requires_grad=requires_grad)
-    masks = torch.randn(batch, queries, 8, 12, requires_grad=requires_grad)
-    return logits, masks
-
-
-def test_ignored_pixels_have_no_gradient_and_no_influence():
-    label = torch.zeros(32, 48, dtype=torch.uint8)
-    label[:, 24:] = 1
-    label[:, 40:] = 255
-    logits, masks = mask_layers(requires_grad=True)
-    losses = mask_set_losses([(logits, masks)], [label], MaskLossWeights(), (8, 12), 2.0)
-    sum(losses.values()).backward()
-    assert masks.grad[..., 10:].abs().max() == 0
-    assert masks.grad[..., :10].abs().max() > 0
-    changed = masks.detach().clone()
-    changed[..., 10:] = 50
-    again = mask_set_losses([(logits, changed)], [label], MaskLossWeights(), (8, 12), 2.0)
-    for name, value in losses.items():
-        torch.testing.assert_close(again[name], value)
-
-
-def test_a_perfect_prediction_is_matched_and_costs_almost_nothing():
-    label = torch.zeros(32, 48, dtype=torch.uint8)
-    label[16:] = 2
-    target = class_masks(label, (8, 12))
-    assert target.class_ids.tolist() == [0, 2]
-    logits = torch.full((1, 5, 4), -10.0)
-    masks = torch.full((1, 5, 8, 12), -10.0)
-    logits[0, :, 3] = 10  # no object
-    for query, (class_id, mask) in {3: (0, target.masks[0]), 1: (2, target.masks[1])}.items():
-        logits[0, query] = -10
-        logits[0, query, class_id] = 10
-        masks[0, query] = mask * 20 - 10
-    queries, indices = match(logits[0], masks[0], target, MaskLossWeights())
-    assert dict(zip(queries.tolist(), indices.tolist(), strict=True)) == {1: 1, 3: 0}
-    losses = mask_set_losses([(logits, masks)], [label], MaskLossWeights(), (8, 12), 2.0)
-    assert sum(losses.values()) < 1e-3
-
-
-def test_more_classes_than_queries_and_no_class_at_all():
-    logits, masks = mask_layers(queries=2, classes=3, batch=2)
-    many = torch.arange(3, dtype=torch.uint8).repeat_interleave(16).expand(32, 48)
-    empty = torch.full((32, 48), 255, dtype=torch.uint8)
-    losses = mask_set_losses([(logits, masks)], [many, empty], MaskLossWeights(), (16, 24), 3.0)
-    assert all(torch.isfinite(torch.as_tensor(v)) for v in losses.values())
-    nothing = mask_set_losses([(logits, masks)], [empty, empty], MaskLossWeights(), (16, 24), 3.0)
-    assert float(nothing['mask']) == 0 and float(nothing['dice']) == 0
-    assert float(nothing['label']) > 0
-
-
-def test_fixed_matching_gives_each_class_its_own_query():
-    label = torch.zeros(32, 48, dtype=torch.uint8)
-    label[:, 24:] = 2
-    logits, masks = mask_layers(queries=3, requires_grad=True)
-    losses = mask_set_losses([(logits, masks)], [label], MaskLossWeights(), (8, 12), 2.0, 'fixed')
-    (losses['mask'] + losses['dice']).backward()
-    touched = masks.grad.abs().sum((0, 2, 3)) > 0
-    assert touched.tolist() == [True, False, True]
-    head = {'name': 'maskformer', 'queries': 2, 'matching': 'fixed'}
-    with pytest.raises(UserError, match='queries >= 3'):
-        HEADS.build(head, in_channels=256, classes=3)
 
 
 def test_detection_losses_on_empty_and_crowded_images():

@@ -16,12 +16,13 @@ from unidrive_training.models.box_criterion import match as match_boxes
 from unidrive_training.models.fpn import FPN
 from unidrive_training.models.mask_criterion import (
     MaskLossWeights,
-    class_masks,
+    mask_target,
     pairwise_costs,
 )
 from unidrive_training.models.mask_criterion import match as match_masks
 from unidrive_training.models.maskformer import MaskFormerHead
 from unidrive_training.models.position import sine_position
+from unidrive_training.models.roi_pool import PyramidTable
 from unidrive_training.models.sparse_rcnn import SparseRCNNHead, whwh
 from unidrive_training.models.targets import BoxTarget
 
@@ -130,7 +131,8 @@ def test_sparse_rcnn_forward(sparse_rcnn):
     assert torch.equal(whwh(sizes), io['in.images_whwh'])
     boxes = io['proposal_boxes_xyxy_abs']
     assert torch.equal(head.pooler._levels(boxes) + 2, io['stage0.level_assignment'])
-    pooled = head.pooler(pyramid, boxes)
+    table = PyramidTable.of(pyramid)
+    pooled = head.pooler(table, boxes)
     check(pooled, io['stage0.roi_features'].flatten(0, 1), atol=1e-5)
     # Stage after stage rounding grows: the recorded numbers are 7e-3 px from double precision.
     for number, (logits, boxes) in enumerate(head(pyramid, sizes)):
@@ -141,7 +143,7 @@ def test_sparse_rcnn_forward(sparse_rcnn):
     features = io['proposal_features'][None].expand(len(sizes), -1, -1)
     for number, stage in enumerate(head.stages):
         source = 'proposal_boxes_xyxy_abs' if number == 0 else f'stage{number - 1}.boxes_xyxy_abs'
-        features, logits, _ = stage(head.pooler(pyramid, io[source]), features)
+        features, logits, _ = stage(head.pooler(table, io[source]), features)
         check(features, io[f'stage{number}.object_features'], atol=1e-4)
         check(logits, io[f'stage{number}.class_logits'], atol=1e-4)
 
@@ -233,7 +235,7 @@ def test_maskformer_forward(maskformer):
     position = sine_position(height, width, settings['dim'], torch.device('cpu'))
     check(position, io['position_embedding_p5'][0])
     check(
-        head.pixel_decoder.mask_features(head.pixel_decoder.finest(pyramid)),
+        head.pixel_decoder.mask_features(head.pixel_decoder(pyramid)),
         io['mask_features'],
         atol=1e-4,
     )
@@ -248,21 +250,21 @@ def test_maskformer_forward(maskformer):
 def test_maskformer_matching(maskformer):
     settings, _, io = maskformer
     for b, label in enumerate(io['label_map']):
-        full = class_masks(label, tuple(label.shape), 'negative')
-        assert torch.equal(full.class_ids, io[f'target.{b}.labels'])
-        assert torch.equal(full.masks.to(torch.uint8), io[f'target.{b}.masks'])
+        small = tuple(io['mask_logits.last'].shape[-2:])
+        target = mask_target(label, tuple(label.shape), small, 'negative')
+        assert torch.equal(target.class_ids, io[f'target.{b}.labels'])
+        assert torch.equal(target.masks.to(torch.uint8), io[f'target.{b}.masks'])
         for name in layer_names(settings):
             logits, masks = io[f'class_logits.{name}'][b], io[f'mask_logits.{name}'][b]
-            target = class_masks(label, tuple(masks.shape[-2:]), 'negative', full.class_ids)
             queries, truths = match_masks(logits, masks, target, MaskLossWeights())
             order = queries.argsort()
             assert torch.equal(queries[order], io[f'match.{name}.{b}.query'])
             assert torch.equal(truths[order], io[f'match.{name}.{b}.target'])
-        x, t, valid = masks.flatten(1), target.masks.flatten(1), target.valid.flatten()
-        focal, dice = pairwise_costs(x, t, valid)
+        t, valid = target.small_masks.flatten(1), target.small_valid.flatten()
+        focal, dice = pairwise_costs(masks.flatten(1), t, valid)
         check(focal, io[f'cost.last.{b}.mask'])
         check(dice, io[f'cost.last.{b}.dice'])
-        check(-logits.softmax(-1)[:, full.class_ids], io[f'cost.last.{b}.class'])
+        check(-logits.softmax(-1)[:, target.class_ids], io[f'cost.last.{b}.class'])
 
 
 def test_maskformer_losses_and_gradients(maskformer):

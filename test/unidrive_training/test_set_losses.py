@@ -16,11 +16,13 @@ from unidrive_training.models.box_criterion import BoxLossWeights, box_set_losse
 from unidrive_training.models.mask_criterion import (
     FocalAndDice,
     MaskLossWeights,
-    class_masks,
     mask_set_losses,
+    mask_target,
+    match_layers,
 )
 from unidrive_training.models.mask_criterion import match as match_masks
 from unidrive_training.models.maskformer import MaskFormerHead
+from unidrive_training.models.registry import HEADS
 from unidrive_training.models.targets import BoxTarget
 from unidrive_training.models.transformer import DecoderLayer
 
@@ -37,19 +39,27 @@ def label_maps(*numbers):
     return maps
 
 
+def losses_of(logits, masks, labels, size, count, ignored='excluded', matching='bipartite'):
+    """Losses of one decoder layer: class logits (B, Q, K + 1) and mask logits (B, Q, h, w)."""
+    targets = [mask_target(label, size, tuple(masks.shape[-2:]), ignored) for label in labels]
+    layer, weights = logits[None], MaskLossWeights()
+    matches = match_layers(layer, masks[None], targets, weights, matching)
+    matched = [masks[i, queries] for i, (_, queries, _) in enumerate(matches)]
+    return mask_set_losses(layer, matched, targets, matches, weights, count)
+
+
 def reference(logits, masks, labels, ignored):
     """CE, focal and dice, as MaskFormer's paper and code define them (ignored pixels as asked)."""
     wanted = torch.full(logits.shape[:2], logits.shape[2] - 1)
     focal = dice = torch.zeros(())
     for b, label in enumerate(labels):
-        fine = class_masks(label, SIZE, ignored)
-        coarse = class_masks(label, tuple(masks.shape[-2:]), ignored, fine.class_ids)
-        queries, truths = match_masks(logits[b], masks[b], coarse, MaskLossWeights())
-        wanted[b, queries] = fine.class_ids[truths]
+        target = mask_target(label, SIZE, tuple(masks.shape[-2:]), ignored)
+        queries, truths = match_masks(logits[b], masks[b], target, MaskLossWeights())
+        wanted[b, queries] = target.class_ids[truths]
         valid = (label != 255).float() if ignored == 'excluded' else torch.ones(SIZE)
         for query, truth in zip(queries.tolist(), truths.tolist(), strict=True):
             x = F.interpolate(masks[b, query][None, None], size=SIZE, mode='bilinear')[0, 0]
-            t = (label == fine.class_ids[truth]).float()
+            t = (label == target.class_ids[truth]).float()
             focal = focal + (sigmoid_focal_loss(x, t) * valid).sum() / valid.sum()
             p = x.sigmoid() * valid
             dice = dice + 1 - (2 * (p * t).sum() + 1) / (p.sum() + t.sum() + 1)
@@ -67,9 +77,7 @@ def test_mask_losses_with_few_many_and_no_classes(classes, ignored):
     masks = torch.randn(2, 4, 8, 12, requires_grad=True)
     labels = label_maps(*classes)
     count = max(1, sum(classes))
-    losses = mask_set_losses(
-        [(logits, masks)], labels, MaskLossWeights(), SIZE, count, ignored=ignored
-    )
+    losses = losses_of(logits, masks, labels, SIZE, count, ignored)
     label, focal, dice = reference(logits, masks, labels, ignored)
     torch.testing.assert_close(losses['label'], label)
     torch.testing.assert_close(losses['mask'], 20 * focal / count)
@@ -81,13 +89,67 @@ def test_mask_losses_with_few_many_and_no_classes(classes, ignored):
     torch.testing.assert_close(ours, expected, atol=1e-6, rtol=1e-4)
 
 
-def test_gradients_of_the_mask_losses():
+def mask_layers(queries=6, classes=3, batch=1, requires_grad=False):
+    torch.manual_seed(3)
+    logits = torch.randn(batch, queries, classes + 1, requires_grad=requires_grad)
+    masks = torch.randn(batch, queries, 8, 12, requires_grad=requires_grad)
+    return logits, masks
+
+
+def test_ignored_pixels_have_no_gradient_and_no_influence():
+    label = torch.zeros(32, 48, dtype=torch.uint8)
+    label[:, 24:] = 1
+    label[:, 40:] = 255
+    logits, masks = mask_layers(requires_grad=True)
+    losses = losses_of(logits, masks, [label], (8, 12), 2.0)
+    sum(losses.values()).backward()
+    assert masks.grad[..., 10:].abs().max() == 0
+    assert masks.grad[..., :10].abs().max() > 0
+    changed = masks.detach().clone()
+    changed[..., 10:] = 50
+    again = losses_of(logits, changed, [label], (8, 12), 2.0)
+    for name, value in losses.items():
+        torch.testing.assert_close(again[name], value)
+
+
+def test_a_perfect_prediction_is_matched_and_costs_almost_nothing():
+    label = torch.zeros(32, 48, dtype=torch.uint8)
+    label[16:] = 2
+    target = mask_target(label, (8, 12), (8, 12))
+    assert target.class_ids.tolist() == [0, 2]
+    logits = torch.full((1, 5, 4), -10.0)
+    masks = torch.full((1, 5, 8, 12), -10.0)
+    logits[0, :, 3] = 10  # no object
+    for query, (class_id, mask) in {3: (0, target.masks[0]), 1: (2, target.masks[1])}.items():
+        logits[0, query] = -10
+        logits[0, query, class_id] = 10
+        masks[0, query] = mask * 20.0 - 10
+    queries, indices = match_masks(logits[0], masks[0], target, MaskLossWeights())
+    assert dict(zip(queries.tolist(), indices.tolist(), strict=True)) == {1: 1, 3: 0}
+    losses = losses_of(logits, masks, [label], (8, 12), 2.0)
+    assert sum(losses.values()) < 1e-3
+
+
+def test_fixed_matching_gives_each_class_its_own_query():
+    label = torch.zeros(32, 48, dtype=torch.uint8)
+    label[:, 24:] = 2
+    logits, masks = mask_layers(queries=3, requires_grad=True)
+    losses = losses_of(logits, masks, [label], (8, 12), 2.0, matching='fixed')
+    (losses['mask'] + losses['dice']).backward()
+    touched = masks.grad.abs().sum((0, 2, 3)) > 0
+    assert touched.tolist() == [True, False, True]
+    head = {'name': 'maskformer', 'queries': 2, 'matching': 'fixed'}
+    with pytest.raises(UserError, match='queries >= 3'):
+        HEADS.build(head, in_channels=256, classes=3)
+
+
+@pytest.mark.parametrize('small', [(2, 3), (8, 12)], ids=str)
+def test_gradients_of_the_mask_losses(small):
     torch.manual_seed(0)
-    x = torch.randn(3, 20, dtype=torch.float64, requires_grad=True)
-    t = (torch.rand(3, 20) > 0.5).double()
-    valid = (torch.rand(3, 20) > 0.3).double()
-    valid[2] = 0  # nothing to see
-    assert torch.autograd.gradcheck(lambda x: FocalAndDice.apply(x, t * valid, valid), x)
+    x = torch.randn(3, *small, dtype=torch.float64, requires_grad=True)
+    masks, indices = torch.rand(2, 8, 12) > 0.4, torch.tensor([1, 0, 1])
+    for valid in (torch.rand(8, 12) > 0.3, torch.zeros(8, 12, dtype=torch.bool)):
+        assert torch.autograd.gradcheck(lambda x: FocalAndDice.apply(x, indices, masks, valid), x)  # noqa: B023
 
 
 @pytest.mark.parametrize('truths', [(0, 3), (0, 0), (40, 1)], ids=str)
@@ -191,9 +253,34 @@ def test_masks_are_the_same_with_multiplied_kernels():
     both, last = head(pyramid, all_layers=True), head(pyramid, all_layers=False)
     torch.testing.assert_close(last[0], both[-1], atol=1e-5, rtol=1e-4)
     for queries, masks in zip(head._decode(pyramid), [m for _, m in both], strict=True):
-        features = head.pixel_decoder.mask_features(head.pixel_decoder.finest(pyramid))
+        features = head.pixel_decoder.mask_features(head.pixel_decoder(pyramid))
         expected = torch.einsum('bqc,bchw->bqhw', head.mask_embed(queries), features)
         torch.testing.assert_close(masks, expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize('autocast', [False, True])
+@pytest.mark.parametrize('classes', [(3, 0), (0, 0)], ids=str)
+def test_gradients_through_matched_queries_are_those_through_all(classes, autocast):
+    head, pyramid = small_head(queries=20, mask_channels=8), small_pyramid()
+    for level in pyramid:
+        level.requires_grad_()
+    labels = [F.interpolate(x[None, None], scale_factor=2)[0, 0] for x in label_maps(*classes)]
+    inputs = [*pyramid, *head.parameters()]
+    weights, sizes = MaskLossWeights(), torch.tensor([[64.0, 96.0]] * 2)
+    with torch.autocast('cpu', torch.bfloat16, enabled=autocast):
+        losses = head.losses(pyramid, labels, sizes, 3.0)
+        logits, masks = (torch.stack(x) for x in zip(*head(pyramid, True), strict=True))
+        targets = [mask_target(label, (64, 96), (16, 24)) for label in labels]
+        matches = match_layers(logits, masks, targets, weights)
+        matched = [masks[layers, i, q] for i, (layers, q, _) in enumerate(matches)]
+        expected = mask_set_losses(logits, matched, targets, matches, weights, 3.0)
+    tolerance = {'atol': 5e-2, 'rtol': 5e-2} if autocast else {'atol': 1e-5, 'rtol': 1e-4}
+    torch.testing.assert_close(losses, expected, **tolerance)
+    ours, theirs = (
+        torch.cat([g.flatten() for g in torch.autograd.grad(sum(x.values()), inputs)])
+        for x in (losses, expected)
+    )
+    assert (ours - theirs).norm() <= (0.05 if autocast else 1e-5) * theirs.norm()
 
 
 @pytest.mark.parametrize('stride', [1, 2, 4])

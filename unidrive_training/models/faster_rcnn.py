@@ -22,7 +22,7 @@ from unidrive_training.models.box_criterion import on_ignored
 from unidrive_training.models.nms import greedy_nms
 from unidrive_training.models.region_proposals import RegionProposals, clip
 from unidrive_training.models.registry import DETECTION_TASKS, HEADS
-from unidrive_training.models.roi_pool import PyramidRoIAlign
+from unidrive_training.models.roi_pool import PyramidRoIAlign, PyramidTable
 from unidrive_training.models.targets import BoxTarget
 from unidrive_training.typed import Typed
 
@@ -134,7 +134,8 @@ class FasterRCNNHead(nn.Module):
         numbers = [len(sampled) for sampled in proposals]
         if not sum(numbers):
             return (pyramid[0].float().sum() * 0,) * 2
-        pooled = self.roi_heads.box_roi_pool(pyramid, pad_sequence(proposals, batch_first=True))
+        boxes = pad_sequence(proposals, batch_first=True)
+        pooled = self.roi_heads.box_roi_pool(PyramidTable.of(pyramid), boxes)
         pooled = pooled.unflatten(0, (len(numbers), -1))
         pooled = torch.cat([rows[:number] for rows, number in zip(pooled, numbers, strict=True)])
         logits, predicted = self._classify(pooled)
@@ -151,9 +152,10 @@ class FasterRCNNHead(nn.Module):
         """
         levels, canvas = _levels(pyramid)
         proposals, valid = self.rpn.propose(levels, canvas, sizes)  # (B, P, 4), (B, P)
+        table = PyramidTable.of(pyramid)
         logits, deltas = zip(
             *[
-                self._classify(self.roi_heads.box_roi_pool(pyramid, chunk))
+                self._classify(self.roi_heads.box_roi_pool(table, chunk))
                 for chunk in proposals.split(_CHUNK, dim=1)
             ],
             strict=True,

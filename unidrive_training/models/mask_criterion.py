@@ -9,18 +9,22 @@ pseudo-labels; ``ignored='negative'`` does as it does.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.linalg import vecdot
 
 from unidrive_perception.labels import UNKNOWN
 from unidrive_training.models.assignment import assign
 from unidrive_training.typed import Typed
 
 _ALPHA, _GAMMA = 0.25, 2.0
+_CACHED = 2**18  # elements of a tensor that stays in the cache of a processor
 
 
 class MaskLossWeights(Typed):
@@ -39,197 +43,256 @@ class MaskLossWeights(Typed):
 
 
 Ignored = Literal['excluded', 'negative']
-Match = tuple[Tensor, Tensor]  # query indices, target indices
+Match = tuple[Tensor, Tensor, Tensor]  # of an image's pairs: decoder layer, query, target
 
 
 @dataclass
-class ClassMasks:
-    """Classes of a label map: (T,) int64 ids; as floats (T, h, w) masks and (h, w) validity."""
+class MaskTarget:
+    """The classes of one label map: (T,) int64 ids; their (T, H, W) masks and the (H, W) valid
+    pixels, bool, at the size of the losses, and both at the size of the matching, (h, w).
+    """
 
     class_ids: Tensor
     masks: Tensor
     valid: Tensor
+    small_masks: Tensor
+    small_valid: Tensor
 
 
-def class_masks(
+def mask_target(
     label: Tensor,
     size: tuple[int, int],
+    small_size: tuple[int, int],
     ignored: Ignored = 'excluded',
-    class_ids: Tensor | None = None,
-) -> ClassMasks:
-    """Split a (H, W) label map, sampled at ``size``, into one binary mask per class.
+) -> MaskTarget:
+    """Split a (H, W) label map, sampled at both sizes, into one binary mask per class present.
 
-    ``class_ids``: which; else those present. Samples lie in the middle of their cell, where the
-    prediction of that cell lies too (the official code takes its first pixel).
+    Samples lie in the middle of their cell, where the prediction of that cell lies too (the
+    official code, and ``ignored='negative'``, takes its first pixel).
     """
-    rows, columns = label.shape[0] // size[0], label.shape[1] // size[1]
-    first = (0, 0) if ignored == 'negative' else (rows // 2, columns // 2)
-    label = label[first[0] :: rows, first[1] :: columns]
-    if class_ids is None:
-        class_ids = label.unique()
-        class_ids = class_ids[class_ids != UNKNOWN].long()
-    masks = (label[None] == class_ids[:, None, None]).float()
-    valid = torch.ones_like(label) if ignored == 'negative' else label != UNKNOWN
-    return ClassMasks(class_ids, masks, valid.float())
+    large, small = (_sampled(label, s, middle=ignored == 'excluded') for s in (size, small_size))
+    class_ids = large.unique()
+    class_ids = class_ids[class_ids != UNKNOWN].long()
+    masks, valid = [], []
+    for sampled in (large, small):
+        masks.append(sampled[None] == class_ids[:, None, None])
+        every = torch.ones_like(sampled, dtype=torch.bool)
+        valid.append(sampled != UNKNOWN if ignored == 'excluded' else every)
+    return MaskTarget(class_ids, masks[0], valid[0], masks[1], valid[1])
 
 
-def mask_set_losses(
-    layers: list[tuple[Tensor, Tensor]],
-    labels: list[Tensor],
+def _sampled(label: Tensor, size: tuple[int, int], middle: bool) -> Tensor:
+    """Every n-th row and column."""
+    steps = [large // small for large, small in zip(label.shape, size, strict=True)]
+    rows, columns = (slice(step // 2 if middle else 0, None, step) for step in steps)
+    return label[rows, columns]
+
+
+@torch.no_grad()
+def match_layers(
+    class_logits: Tensor,
+    masks: Tensor,
+    targets: list[MaskTarget],
     weights: MaskLossWeights,
-    loss_size: tuple[int, int],
-    count: float,
     matching: Literal['bipartite', 'fixed'] = 'bipartite',
-    ignored: Ignored = 'excluded',
-) -> dict[str, Tensor]:
-    """Deeply supervised set loss, summed over the decoder layers.
+) -> list[Match]:
+    """Pairs of queries and targets in every decoder layer, for each image.
 
-    ``layers``: per decoder layer class logits (B, Q, K + 1, last is no-object) and mask logits (B,
-    Q, h, w); ``labels``: per image (H, W) ids. Mask losses are taken at ``loss_size``
-    and divided by ``count`` (of truth masks), matching at
-    (h, w). ``matching='fixed'``: query k stands for class k (the paper's ablation).
-    Returns ``label``, ``mask``, ``dice`` and, where it counts, ``pixel``, already weighted.
+    class_logits (L, B, Q, K + 1), the last class is no-object; masks (L, B, Q, h, w) logits.
+    ``matching='fixed'``: query k stands for class k (the paper's ablation).
     """
-    fine = [class_masks(label, loss_size, ignored) for label in labels]
-    size = tuple(layers[0][1].shape[-2:])
-    coarse = [
-        class_masks(label, size, ignored, target.class_ids)
-        for label, target in zip(labels, fine, strict=True)
-    ]
-    total = {'label': 0.0, 'mask': 0.0, 'dice': 0.0}
-    if weights.pixel:
-        total['pixel'] = 0.0
-    for class_logits, mask_logits in layers:
-        class_logits, mask_logits = class_logits.float(), mask_logits.float()
-        matches = [
-            _class_queries(target)
-            if matching == 'fixed'
-            else match(class_logits[i], mask_logits[i], target, weights)
-            for i, target in enumerate(coarse)
-        ]
-        total['label'] += weights.label * _label_loss(class_logits, coarse, matches, weights)
-        focal, dice = _mask_losses(mask_logits, fine, matches, loss_size)
-        total['mask'] += weights.mask * focal / count
-        total['dice'] += weights.dice * dice / count
-        if weights.pixel:
-            total['pixel'] += weights.pixel * _pixel_loss(mask_logits, coarse, matches)
-    return total
-
-
-def _class_queries(target: ClassMasks) -> Match:
-    return target.class_ids, torch.arange(len(target.class_ids), device=target.class_ids.device)
+    result = []
+    for i, target in enumerate(targets):
+        layers, queries, indices = [], [], []
+        for layer in range(len(class_logits)):
+            if matching == 'fixed':
+                pairs = target.class_ids, torch.arange(len(target.class_ids))
+            else:
+                pairs = match(class_logits[layer, i], masks[layer, i], target, weights)
+            layers.append(torch.full((len(pairs[0]),), layer))
+            queries.append(pairs[0])
+            indices.append(pairs[1])
+        result.append(tuple(torch.cat(x).to(masks.device) for x in (layers, queries, indices)))
+    return result
 
 
 @torch.no_grad()
 def match(
-    class_logits: Tensor, mask_logits: Tensor, target: ClassMasks, weights: MaskLossWeights
-) -> Match:
+    class_logits: Tensor, mask_logits: Tensor, target: MaskTarget, weights: MaskLossWeights
+) -> tuple[Tensor, Tensor]:
     """Cheapest one-to-one assignment for one image: (query indices, target indices).
 
     class_logits (Q, K + 1), mask_logits (Q, h, w); both results have min(Q, T) entries.
     """
-    label_cost = -class_logits.softmax(-1)[:, target.class_ids]
-    focal, dice = pairwise_costs(
-        mask_logits.flatten(1), target.masks.flatten(1), target.valid.flatten()
-    )
+    label_cost = -class_logits.float().softmax(-1)[:, target.class_ids]
+    with torch.autocast(mask_logits.device.type, enabled=False):
+        focal, dice = pairwise_costs(
+            mask_logits.float().flatten(1),
+            target.small_masks.flatten(1),
+            target.small_valid.flatten(),
+        )
     cost = weights.label * label_cost + weights.mask * focal + weights.dice * dice
-    queries, targets = assign(cost)
-    device = class_logits.device
-    return torch.as_tensor(queries, device=device), torch.as_tensor(targets, device=device)
+    return tuple(torch.as_tensor(x) for x in assign(cost))
 
 
 def pairwise_costs(x: Tensor, t: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
     """Focal and dice cost of each of (Q, N) mask logits for each of (T, N) masks, both (Q, T), at
-    the valid ones of N pixels.
+    the valid ones of N pixels; ``t`` and ``valid`` are bool.
     """
-    p = x.sigmoid()
-    log = F.softplus(-x)  # -log p; -log(1 - p) is x more
-    positive = _ALPHA * (1 - p) ** _GAMMA * log
-    negative = (1 - _ALPHA) * p**_GAMMA * (log + x)
-    t = t * valid
-    # positive·t + negative·(valid - t)
-    focal = (positive - negative) @ t.T + (negative @ valid)[:, None]
-    dice = 1 - (2 * p @ t.T + 1) / ((p @ valid)[:, None] + t.sum(1) + 1)
-    return focal / valid.sum().clamp(min=1), dice
+    t, valid = (t & valid).to(x.dtype), valid.to(x.dtype)
+    area, number = t.sum(1), valid.sum().clamp(min=1)
+    focal, dice = [], []
+    for logits in x.split(_rows_at_once(x)):
+        p = logits.sigmoid()
+        log = F.softplus(-logits)  # -log p; -log(1 - p) is x more
+        positive = _ALPHA * (1 - p) ** _GAMMA * log
+        negative = (1 - _ALPHA) * p**_GAMMA * (log + logits)
+        # positive·t + negative·(valid - t)
+        focal.append((positive - negative) @ t.T + (negative @ valid)[:, None])
+        dice.append(1 - (2 * p @ t.T + 1) / ((p @ valid)[:, None] + area + 1))
+    return torch.cat(focal) / number, torch.cat(dice)
 
 
-def _pixel_loss(mask_logits: Tensor, targets: list[ClassMasks], matches: list[Match]) -> Tensor:
-    """Mean cross-entropy of a softmax over the queries at every pixel that has a matched class."""
-    wanted = torch.full_like(mask_logits[:, 0], -1, dtype=torch.long)
-    for i, (queries, indices) in enumerate(matches):
-        masks = targets[i].masks[indices]
-        if len(masks):
-            owner = queries[masks.argmax(0)]
-            wanted[i] = torch.where(masks.amax(0) > 0, owner, -1)
-    summed = F.cross_entropy(mask_logits, wanted, ignore_index=-1, reduction='sum')
-    return summed / (wanted >= 0).sum().clamp(min=1)
+def _rows_at_once(x: Tensor) -> int:
+    """In what portions to go over the first axis: on a processor, such as stay in its cache."""
+    columns = max(1, math.prod(x.shape[1:]))
+    return max(1, _CACHED // columns if x.device.type == 'cpu' else len(x))
+
+
+def mask_set_losses(
+    class_logits: Tensor,
+    matched: list[Tensor],
+    targets: list[MaskTarget],
+    matches: list[Match],
+    weights: MaskLossWeights,
+    count: float,
+) -> dict[str, Tensor]:
+    """Deeply supervised set loss, summed over the decoder layers.
+
+    class_logits (L, B, Q, K + 1); ``matched``: for each image the mask logits (M, h, w) of its
+    pairs in ``matches``. Mask losses, at the size of the targets, are divided by ``count`` (of
+    truth masks). Returns ``label``, ``mask`` and ``dice``, already weighted.
+    """
+    focal = dice = 0.0
+    with torch.autocast(class_logits.device.type, enabled=False):
+        label = _label_loss(class_logits.float(), targets, matches, weights)
+        for x, target, (_, _, indices) in zip(matched, targets, matches, strict=True):
+            losses = FocalAndDice.apply(x.float(), indices, target.masks, target.valid)
+            focal, dice = focal + losses[0].sum(), dice + losses[1].sum()
+    return {
+        'label': weights.label * label,
+        'mask': weights.mask * focal / count,
+        'dice': weights.dice * dice / count,
+    }
+
+
+def pixel_loss(masks: Tensor, targets: list[MaskTarget], matches: list[Match]) -> Tensor:
+    """Cross-entropy of a softmax over the queries at every pixel that has a matched class, its
+    mean, summed over the layers; masks (L, B, Q, h, w) logits.
+    """
+    total = masks.new_zeros((), dtype=torch.float32)
+    for layer, logits in enumerate(masks):
+        wanted = torch.full_like(logits[:, 0], -1, dtype=torch.long)
+        for i, (layers, queries, indices) in enumerate(matches):
+            now = layers == layer
+            if now.any():
+                of_queries = targets[i].small_masks[indices[now]]
+                owner = queries[now][of_queries.int().argmax(0)]
+                wanted[i] = torch.where(of_queries.any(0), owner, -1)
+        summed = F.cross_entropy(logits.float(), wanted, ignore_index=-1, reduction='sum')
+        total = total + summed / (wanted >= 0).sum().clamp(min=1)
+    return total
 
 
 def _label_loss(
     class_logits: Tensor,
-    targets: list[ClassMasks],
+    targets: list[MaskTarget],
     matches: list[Match],
     weights: MaskLossWeights,
 ) -> Tensor:
+    """Weighted mean over the queries, summed over the layers."""
     no_object = class_logits.shape[-1] - 1
-    wanted = torch.full(class_logits.shape[:2], no_object, device=class_logits.device)
-    for i, (queries, indices) in enumerate(matches):
-        wanted[i, queries] = targets[i].class_ids[indices]
+    wanted = torch.full(class_logits.shape[:3], no_object, device=class_logits.device)
+    for i, (layers, queries, indices) in enumerate(matches):
+        wanted[layers, i, queries] = targets[i].class_ids[indices]
     class_weights = torch.ones(no_object + 1, device=class_logits.device)
     class_weights[no_object] = weights.no_object
-    return F.cross_entropy(class_logits.flatten(0, 1), wanted.flatten(), class_weights)
-
-
-def _mask_losses(
-    mask_logits: Tensor,
-    targets: list[ClassMasks],
-    matches: list[Match],
-    size: tuple[int, int],
-) -> tuple[Tensor, Tensor]:
-    """Summed focal and dice losses of the matched masks of the whole batch."""
-    x = torch.cat([mask_logits[i, queries] for i, (queries, _) in enumerate(matches)])  # (M, h, w)
-    if len(x) == 0:
-        return x.sum(), x.sum()
-    t = torch.cat([targets[i].masks[indices] for i, (_, indices) in enumerate(matches)])
-    valid = torch.cat(
-        [targets[i].valid[None].expand(len(q), -1, -1) for i, (q, _) in enumerate(matches)]
-    )
-    if x.shape[-2:] != size:
-        x = F.interpolate(x[:, None], size=size, mode='bilinear', align_corners=False)[:, 0]
-    focal, dice = FocalAndDice.apply(x.flatten(1), t.flatten(1), valid.flatten(1))
-    return focal.sum(), dice.sum()
+    of_layers = zip(class_logits.flatten(1, 2), wanted.flatten(1), strict=True)
+    return sum(F.cross_entropy(x, t, class_weights) for x, t in of_layers)
 
 
 class FocalAndDice(torch.autograd.Function):
-    """Focal loss (mean over the valid pixels) and dice loss of (M, N) logits, each (M,).
+    """Focal loss (mean over the valid pixels) and dice loss of M masks, each (M,).
 
-    ``t`` and ``valid`` (M, N) are 0 or 1. Gradients are computed on the way: autograd would go
-    over the full-size masks of every decoder layer three times as often.
+    Logits ``x`` (M, h, w) are upsampled to the size of the truths ``masks[indices]`` (T, H, W) and
+    ``valid`` (H, W), both bool. Gradients are computed on the way, a few masks at a time: autograd
+    would keep the full-size masks of every decoder layer, and go over them three times as often.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, t: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, x: Tensor, indices: Tensor, masks: Tensor, valid: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Both losses."""
-        sign = 1 - 2 * t
-        z = x * sign  # the logit of being wrong
-        wrong, cross_entropy = z.sigmoid(), F.softplus(z)
-        weight = (_ALPHA * t + (1 - _ALPHA) * (1 - t)) * valid
-        weight = weight * wrong**_GAMMA / valid.sum(1, keepdim=True).clamp(min=1)
-        focal = (weight * cross_entropy).sum(1)
-
-        p = t + sign * wrong
-        valid_t = t * valid
-        above = 2 * (p * valid_t).sum(1, keepdim=True) + 1
-        below = (p * valid).sum(1, keepdim=True) + valid_t.sum(1, keepdim=True) + 1
-
-        right = 1 - wrong
-        to_focal = weight * sign * (wrong + _GAMMA * cross_entropy * right)
-        to_dice = (valid * (above / below) - 2 * valid_t) / below * wrong * right
-        ctx.save_for_backward(to_focal, to_dice)
-        return focal, (1 - above / below)[:, 0]
+        portions = (tensor.split(_rows_at_once(masks)) for tensor in (x, indices))
+        parts = [
+            _focal_and_dice(logits, masks[chosen], valid)
+            for logits, chosen in zip(*portions, strict=True)
+        ]
+        focal, dice, *gradients = (torch.cat(part) for part in zip(*parts, strict=True))
+        ctx.save_for_backward(*gradients)
+        return focal, dice
 
     @staticmethod
-    def backward(ctx: Any, focal: Tensor, dice: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, focal: Tensor, dice: Tensor) -> tuple[Tensor | None, ...]:
         """Gradient of the logits."""
         to_focal, to_dice = ctx.saved_tensors
-        return focal[:, None] * to_focal + dice[:, None] * to_dice, None, None
+        gradient = focal[:, None, None] * to_focal + dice[:, None, None] * to_dice
+        return gradient, None, None, None
+
+
+def _focal_and_dice(
+    logits: Tensor, t: Tensor, valid: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Both losses (M,) of (M, h, w) logits, and the gradient of each."""
+    size = t.shape[1:]
+    x = logits
+    if x.shape[1:] != size:
+        x = F.interpolate(x[:, None], size=size, mode='bilinear', align_corners=False)[:, 0]
+    x, t, valid = x.flatten(1), t.flatten(1).to(x.dtype), valid.flatten().to(x.dtype)
+    t *= valid
+    sign = torch.add(1, t, alpha=-2)
+    z = x * sign  # the logit of being wrong
+    wrong, cross_entropy = z.sigmoid(), F.softplus(z)
+    weight = ((1 - _ALPHA) * valid).sub(t, alpha=1 - 2 * _ALPHA).mul_(wrong**_GAMMA)
+    number = valid.sum().clamp(min=1)
+    focal = vecdot(weight, cross_entropy) / number
+
+    p = torch.addcmul(t, sign, wrong)
+    above = 2 * vecdot(p, t)[:, None] + 1
+    below = (p @ valid)[:, None] + t.sum(1, keepdim=True) + 1
+
+    right = 1 - wrong
+    slope = cross_entropy.mul_(right).mul_(_GAMMA).add_(wrong)
+    to_focal = weight.mul_(slope).mul_(sign).div_(number)
+    to_dice = (valid * (above / below**2)).addcmul_(t, -2 / below).mul_(wrong).mul_(right)
+    gradients = (_downsampled(g.unflatten(1, size), logits.shape[1:]) for g in (to_focal, to_dice))
+    return focal, (1 - above / below)[:, 0], *gradients
+
+
+def _downsampled(gradient: Tensor, size: tuple[int, int]) -> Tensor:
+    """Of bilinear upsampling from ``size``: two matrix products, 4x as fast as PyTorch's."""
+    if gradient.shape[1:] == size:
+        return gradient
+    rows, columns = (
+        _upsampling(small, large, gradient.dtype, gradient.device)
+        for small, large in zip(size, gradient.shape[1:], strict=True)
+    )
+    return rows @ (gradient @ columns.T)
+
+
+@lru_cache(maxsize=16)
+def _upsampling(small: int, large: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(small, large) weights of linear upsampling along one axis."""
+    unit = torch.eye(small, dtype=dtype, device=device)
+    return F.interpolate(unit[None], size=large, mode='linear')[0]

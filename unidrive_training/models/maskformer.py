@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Literal
 
 import torch
@@ -14,7 +15,14 @@ from torch import Tensor, nn
 from unidrive_perception.errors import UserError
 from unidrive_perception.labels import UNKNOWN
 from unidrive_training.models.layers import MLP
-from unidrive_training.models.mask_criterion import Ignored, MaskLossWeights, mask_set_losses
+from unidrive_training.models.mask_criterion import (
+    Ignored,
+    MaskLossWeights,
+    mask_set_losses,
+    mask_target,
+    match_layers,
+    pixel_loss,
+)
 from unidrive_training.models.pixel_decoder import PixelDecoder
 from unidrive_training.models.position import sine_position
 from unidrive_training.models.registry import HEADS, SEGMENTATION_TASKS
@@ -90,8 +98,14 @@ class MaskFormerHead(nn.Module):
         decoded = torch.stack(
             self._decode(pyramid)[slice(None) if all_layers else slice(-1, None)]
         )
-        masks = self.pixel_decoder(pyramid, self.mask_embed(decoded))
+        masks = self._masks(self.pixel_decoder(pyramid), self.mask_embed(decoded))
         return list(zip(self.class_embed(decoded), masks, strict=True))
+
+    def _masks(self, features: Tensor, embeddings: Tensor) -> Tensor:
+        """Mask embeddings (L, B, Q, E) of all layers → mask logits (L, B, Q, H/4, W/4)."""
+        layers, _, queries, _ = embeddings.shape
+        masks = self.pixel_decoder.mask_logits(features, embeddings.transpose(0, 1).flatten(1, 2))
+        return masks.unflatten(1, (layers, queries)).transpose(0, 1)
 
     def _decode(self, pyramid: list[Tensor]) -> list[Tensor]:
         """The queries (B, Q, C) after each decoder layer."""
@@ -116,19 +130,28 @@ class MaskFormerHead(nn.Module):
 
         Labels are 255 in the padding, or end where it begins, so that ``sizes`` adds nothing.
         """
-        config = self.config
-        layers = self(pyramid, all_layers=True)
-        labels = [padded(label, _size(pyramid, 1)) for label in labels]
-        with torch.autocast(pyramid[0].device.type, enabled=False):
-            return mask_set_losses(
-                layers,
-                labels,
-                config.loss_weights,
-                _size(pyramid, config.loss_stride),
-                count,
-                config.matching,
-                config.ignored,
-            )
+        config, weights = self.config, self.config.loss_weights
+        full, size, small = (_size(pyramid, stride) for stride in (1, config.loss_stride, 4))
+        labels = [padded(label, full) for label in labels]
+        targets = [mask_target(label, size, small, config.ignored) for label in labels]
+        decoded = torch.stack(self._decode(pyramid))
+        class_logits, embeddings = self.class_embed(decoded), self.mask_embed(decoded)
+        features = self.pixel_decoder(pyramid)
+        # Of all queries few are matched, and unless others have a loss, only they need gradients.
+        matched_only = not weights.pixel
+        with torch.no_grad() if matched_only else nullcontext():
+            masks = self._masks(features, embeddings)
+        matches = match_layers(class_logits, masks, targets, weights, config.matching)
+        matched = [
+            self._masks(features[i : i + 1], embeddings[layers, i, queries][None, None])[0, 0]
+            if matched_only
+            else masks[layers, i, queries]
+            for i, (layers, queries, _) in enumerate(matches)
+        ]
+        terms = mask_set_losses(class_logits, matched, targets, matches, weights, count)
+        if weights.pixel:
+            terms['pixel'] = weights.pixel * pixel_loss(masks, targets, matches)
+        return terms
 
     def scores(self, pyramid: list[Tensor], stride: int = 1) -> Tensor:
         """Class scores Σ_q p_q(class) · mask_q: (B, K, H / stride, W / stride), float.

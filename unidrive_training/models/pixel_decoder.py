@@ -37,31 +37,24 @@ class PixelDecoder(nn.Module):
                 nn.init.kaiming_uniform_(module.weight, a=1)
         nn.init.zeros_(self.mask_features.bias)
 
-    def forward(self, pyramid: list[Tensor], embeddings: Tensor) -> Tensor:
-        """[P2, P3, P4, P5] and L sets of mask embeddings (L, B, Q, mask_channels) → mask logits
-        (L, B, Q, H/4, W/4), the products of embeddings and mask features.
-        """
-        x = self.finest(pyramid)
-        layers, _, queries, channels = embeddings.shape
-        plain = torch.compiler.is_exporting() or torch.is_autocast_enabled(x.device.type)
-        if plain or layers * queries >= channels:
-            features = self.mask_features(x)
-            logits = embeddings.transpose(0, 1).flatten(1, 2) @ features.flatten(2)
-            return logits.unflatten(1, (layers, queries)).unflatten(3, x.shape[2:]).transpose(0, 1)
-        # Both are linear: with few queries it is cheaper to multiply the kernels first.
-        kernels = torch.einsum('lbqc,cihw->blqihw', embeddings, self.mask_features.weight)
-        biases = (embeddings @ self.mask_features.bias).transpose(0, 1).flatten(1)
-        logits = [
-            F.conv2d(image[None], kernel.flatten(0, 1), bias, padding=1)
-            for image, kernel, bias in zip(x, kernels, biases, strict=True)
-        ]
-        return torch.cat(logits).unflatten(1, (layers, queries)).transpose(0, 1)
-
-    def finest(self, pyramid: list[Tensor]) -> Tensor:
-        """[P2, P3, P4, P5] → (B, channels, H/4, W/4)."""
+    def forward(self, pyramid: list[Tensor]) -> Tensor:
+        """[P2, P3, P4, P5] → (B, channels, H/4, W/4), what the mask features are made of."""
         y = self.output[-1](pyramid[-1])
         for level in range(len(pyramid) - 2, -1, -1):
             lateral = self.lateral[level](pyramid[level])
             y = lateral + F.interpolate(y, size=lateral.shape[-2:], mode='nearest')
             y = self.output[level](y)
         return y
+
+    def mask_logits(self, x: Tensor, embeddings: Tensor) -> Tensor:
+        """Result of :meth:`forward` and mask embeddings (B, Q, mask_channels) → (B, Q, H/4, W/4),
+        the products of embeddings and mask features.
+        """
+        weight, bias = self.mask_features.weight, self.mask_features.bias
+        if torch.compiler.is_exporting() or not 0 < embeddings.shape[1] < len(weight):
+            return (embeddings @ self.mask_features(x).flatten(2)).unflatten(2, x.shape[2:])
+        # Both are linear: with few queries it is cheaper to multiply the kernels first.
+        kernels = torch.einsum('bqf,fcij->bqijc', embeddings, weight).permute(0, 1, 4, 2, 3)
+        images = zip(x, kernels, embeddings @ bias, strict=True)
+        logits = [F.conv2d(image[None], *conv, padding=1) for image, *conv in images]
+        return torch.cat(logits).contiguous()

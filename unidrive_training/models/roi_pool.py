@@ -11,9 +11,26 @@ backward pass, which torchvision runs in one thread, takes a fraction of the tim
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+
+class PyramidTable(NamedTuple):
+    """P2..P5 as one table, so that several poolings share it: (B · cells, C) cells of all levels,
+    image by image, and the (h, w) of each level.
+    """
+
+    cells: Tensor
+    sizes: list[tuple[int, int]]
+
+    @classmethod
+    def of(cls, pyramid: list[Tensor]) -> PyramidTable:
+        """From maps (B, C, h, w)."""
+        rows = [level.float().flatten(2).transpose(1, 2) for level in pyramid]  # (B, h·w, C)
+        return cls(torch.cat(rows, dim=1).flatten(0, 1), [p.shape[-2:] for p in pyramid])
 
 
 class PyramidRoIAlign(nn.Module):
@@ -32,10 +49,10 @@ class PyramidRoIAlign(nn.Module):
         self.resolution, self.sampling_ratio = resolution, sampling_ratio
         self.canonical_size, self.aligned = canonical_size, aligned
 
-    def forward(self, pyramid: list[Tensor], boxes: Tensor) -> Tensor:
-        """pyramid P2..P5 (B, C, h, w), boxes (B, N, 4) xyxy input pixels → (B·N, C, r, r)."""
+    def forward(self, table: PyramidTable, boxes: Tensor) -> Tensor:
+        """P2..P5 of a batch, boxes (B, N, 4) xyxy input pixels → (B·N, C, r, r)."""
         level = self._levels(boxes)  # (B, N)
-        sizes = torch.tensor([p.shape[-2:] for p in pyramid], device=boxes.device)  # (L, 2) h, w
+        sizes = torch.tensor(table.sizes, device=boxes.device)  # (L, 2) h, w
         cells = sizes.prod(1)
         first = F.pad(cells.cumsum(0), (1, 0))[:-1]
         heights, widths = sizes[level].unbind(-1)  # (B, N)
@@ -54,7 +71,7 @@ class PyramidRoIAlign(nn.Module):
         index = start + rows + x[:, :, None, :, None, :]  # (B, N, S, S, 2, 2), S samples per axis
         weight = wy[:, :, :, None, :, None] * wx[:, :, None, :, None, :]
         weight = weight * (iny[:, :, :, None] & inx[:, :, None, :])[..., None, None]
-        return self._gather(pyramid, index, weight / self.sampling_ratio**2)
+        return self._gather(table.cells, index, weight / self.sampling_ratio**2)
 
     def _levels(self, boxes: Tensor) -> Tensor:
         area = (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
@@ -77,10 +94,8 @@ class PyramidRoIAlign(nn.Module):
         following = torch.minimum(cell + 1, length - 1)
         return torch.stack((cell, following), -1), torch.stack((1 - part, part), -1), inside
 
-    def _gather(self, pyramid: list[Tensor], index: Tensor, weight: Tensor) -> Tensor:
-        """Weighted sums of table rows, one per bin."""
-        rows = [level.float().flatten(2).transpose(1, 2) for level in pyramid]  # (B, h·w, C)
-        table = torch.cat(rows, dim=1).flatten(0, 1)
+    def _gather(self, cells: Tensor, index: Tensor, weight: Tensor) -> Tensor:
+        """Weighted sums of cells, one per bin."""
         r, s = self.resolution, self.sampling_ratio
 
         def per_bin(x: Tensor) -> Tensor:  # (B, N, r·s, r·s, 2, 2) → (B·N·r·r, s·s·4)
@@ -89,7 +104,7 @@ class PyramidRoIAlign(nn.Module):
 
         index, weight = per_bin(index), per_bin(weight)
         if torch.compiler.is_exporting():  # ONNX has no embedding bag
-            pooled = (table[index] * weight[..., None]).sum(1)
+            pooled = (cells[index] * weight[..., None]).sum(1)
         else:
-            pooled = F.embedding_bag(index, table, per_sample_weights=weight, mode='sum')
-        return pooled.view(-1, r, r, table.shape[1]).permute(0, 3, 1, 2)
+            pooled = F.embedding_bag(index, cells, per_sample_weights=weight, mode='sum')
+        return pooled.view(-1, r, r, cells.shape[1]).permute(0, 3, 1, 2)

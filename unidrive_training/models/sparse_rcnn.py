@@ -19,7 +19,7 @@ from unidrive_training.models.box_criterion import BoxLossWeights, box_set_losse
 from unidrive_training.models.box_ops import apply_deltas, cxcywh_to_xyxy
 from unidrive_training.models.layers import Attention
 from unidrive_training.models.registry import DETECTION_TASKS, HEADS
-from unidrive_training.models.roi_pool import PyramidRoIAlign
+from unidrive_training.models.roi_pool import PyramidRoIAlign, PyramidTable
 from unidrive_training.models.targets import BoxTarget
 from unidrive_training.typed import Typed
 
@@ -93,9 +93,9 @@ class SparseRCNNHead(nn.Module):
     def _refine(
         self, pyramid: list[Tensor], boxes: Tensor, features: Tensor
     ) -> list[tuple[Tensor, Tensor]]:
-        outputs = []
+        table, outputs = PyramidTable.of(pyramid), []
         for stage in self.stages:
-            pooled = self.pooler(pyramid, boxes.detach())
+            pooled = self.pooler(table, boxes.detach())
             features, logits, deltas = stage(pooled, features)
             boxes = apply_deltas(boxes, deltas.float(), _DELTA_WEIGHTS)
             outputs.append((logits, boxes))
