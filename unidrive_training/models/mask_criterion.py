@@ -288,7 +288,7 @@ def _downsampled(gradient: Tensor, size: tuple[int, int]) -> Tensor:
         _upsampling(small, large, gradient.dtype, gradient.device)
         for small, large in zip(size, gradient.shape[1:], strict=True)
     )
-    return rows @ (gradient @ columns.T)
+    return (rows @ gradient) @ columns.T
 
 
 @lru_cache(maxsize=16)

@@ -23,7 +23,7 @@ from unidrive_training.models.mask_criterion import (
     match_layers,
     pixel_loss,
 )
-from unidrive_training.models.pixel_decoder import PixelDecoder
+from unidrive_training.models.pixel_decoder import PixelDecoder, single_images
 from unidrive_training.models.position import sine_position
 from unidrive_training.models.registry import HEADS, SEGMENTATION_TASKS
 from unidrive_training.models.targets import padded
@@ -142,11 +142,12 @@ class MaskFormerHead(nn.Module):
         with torch.no_grad() if matched_only else nullcontext():
             masks = self._masks(features, embeddings)
         matches = match_layers(class_logits, masks, targets, weights, config.matching)
+        images = single_images(features)
         matched = [
-            self._masks(features[i : i + 1], embeddings[layers, i, queries][None, None])[0, 0]
+            self.pixel_decoder.mask_logits(image, embeddings[layers, i, queries][None])[0]
             if matched_only
             else masks[layers, i, queries]
-            for i, (layers, queries, _) in enumerate(matches)
+            for i, (image, (layers, queries, _)) in enumerate(zip(images, matches, strict=True))
         ]
         terms = mask_set_losses(class_logits, matched, targets, matches, weights, count)
         if weights.pixel:

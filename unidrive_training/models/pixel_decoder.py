@@ -55,6 +55,11 @@ class PixelDecoder(nn.Module):
             return (embeddings @ self.mask_features(x).flatten(2)).unflatten(2, x.shape[2:])
         # Both are linear: with few queries it is cheaper to multiply the kernels first.
         kernels = torch.einsum('bqf,fcij->bqijc', embeddings, weight).permute(0, 1, 4, 2, 3)
-        images = zip(x, kernels, embeddings @ bias, strict=True)
-        logits = [F.conv2d(image[None], *conv, padding=1) for image, *conv in images]
+        images = zip(single_images(x), kernels, embeddings @ bias, strict=True)
+        logits = [F.conv2d(image, *conv, padding=1) for image, *conv in images]
         return torch.cat(logits).contiguous()
+
+
+def single_images(x: Tensor) -> list[Tensor]:
+    """(B, …) → B times (1, …); of one image itself, not a view, whose gradient would be copied."""
+    return [x] if len(x) == 1 else list(x.split(1))
