@@ -144,12 +144,13 @@ def pairwise_costs(x: Tensor, t: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]
     focal, dice = [], []
     for logits in x.split(_rows_at_once(x)):
         p = logits.sigmoid()
-        log = F.softplus(-logits)  # -log p; -log(1 - p) is x more
-        positive = _ALPHA * (1 - p) ** _GAMMA * log
-        negative = (1 - _ALPHA) * p**_GAMMA * (log + logits)
-        # positive·t + negative·(valid - t)
-        focal.append((positive - negative) @ t.T + (negative @ valid)[:, None])
         dice.append(1 - (2 * p @ t.T + 1) / ((p @ valid)[:, None] + area + 1))
+        cross_entropy = F.softplus(logits)  # of a negative, -log(1 - p); -log p is x less
+        negative = (1 - _ALPHA) * p**_GAMMA
+        negative *= cross_entropy
+        positive = p.neg_().add_(1).pow_(_GAMMA).mul_(_ALPHA).mul_(cross_entropy.sub_(logits))
+        # positive·t + negative·(valid - t)
+        focal.append(positive.sub_(negative) @ t.T + (negative @ valid)[:, None])
     return torch.cat(focal) / number, torch.cat(dice)
 
 
