@@ -264,7 +264,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(folder, tmp_path, monkeypatch
     assert resumed.run() == scores
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, resumed.model.state_dict()[name]), name
-    with pytest.raises(UserError, match='another config'):
+    with pytest.raises(UserError, match=r'another config \(seed was 0, is 1\)'):
         trainer(tiny(seed=1), folder, tmp_path / 'cut', resume=True)
 
 

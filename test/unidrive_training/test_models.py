@@ -5,6 +5,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from small_heads import DETECTION, DRIVABLE, SEMANTIC
 from torchvision.ops import box_iou, roi_align
 
 from unidrive_perception.errors import UserError
@@ -23,29 +24,8 @@ SCALE = torch.tensor([[96.0, 64, 96, 64]])
 SPEC = {
     'backbone': {'name': 'resnet18', 'width': 8},
     'fpn': {'channels': 16},
-    'heads': {
-        'detection': {
-            'name': 'sparse_rcnn',
-            'proposals': 12,
-            'stages': 2,
-            'dynamic_channels': 4,
-            'attention_heads': 2,
-            'feedforward': 32,
-        },
-        'semantic': {
-            'name': 'maskformer',
-            'queries': 21,
-            'channels': 16,
-            'mask_channels': 16,
-            'pixel_channels': 16,
-            'groups': 4,
-            'layers': 2,
-            'attention_heads': 2,
-            'feedforward': 32,
-        },
-    },
+    'heads': {'detection': DETECTION, 'semantic': SEMANTIC, 'drivable': DRIVABLE},
 }
-SPEC['heads']['drivable'] = SPEC['heads']['semantic'] | {'queries': 5}
 
 
 def small_model(seed=0):

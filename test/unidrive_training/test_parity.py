@@ -68,6 +68,16 @@ def check_gradients(io, pyramid, official, ours, part, compare=None):
     assert checked == len(official)
 
 
+def check_losses(io, losses, weights, official_names):
+    """Every term, weighted, and the total against the recorded sums over layers; backward."""
+    for name, official_name in official_names.items():
+        terms = [v for k, v in io.items() if k.startswith(f'loss_unweighted.loss_{official_name}')]
+        check(losses[name], getattr(weights, name) * sum(terms), rtol=1e-5, atol=0)
+    total = sum(losses.values())
+    check(total, io['loss_total_weighted'], rtol=1e-5, atol=0)
+    total.backward()
+
+
 def nearly(actual, expected):
     """Where a sample of RoIAlign lies on the edge of a cell, rounding decides which cells get its
     gradient (in double precision ours does not change, and the recorded one is off at two cells).
@@ -168,13 +178,9 @@ def test_sparse_rcnn_losses_and_gradients(sparse_rcnn):
     pyramid, sizes = pyramid_of(io), io['in.images_whwh'][:, :2].flip(1)
     targets = box_targets(io, settings['num_classes'])
     losses = head.losses(pyramid, targets, sizes, max(1, head.truth_count(targets)))
-    for name, official_name in {'label': 'ce', 'l1': 'bbox', 'giou': 'giou'}.items():
-        terms = [v for k, v in io.items() if k.startswith(f'loss_unweighted.loss_{official_name}')]
-        weight = getattr(head.config.loss_weights, name)
-        check(losses[name], weight * sum(terms), rtol=1e-5, atol=0)
-    total = sum(losses.values())
-    check(total, io['loss_total_weighted'], rtol=1e-5, atol=0)
-    total.backward()
+    check_losses(
+        io, losses, head.config.loss_weights, {'label': 'ce', 'l1': 'bbox', 'giou': 'giou'}
+    )
     check_gradients(io, pyramid, official, ours, head, nearly)
 
 
@@ -273,13 +279,9 @@ def test_maskformer_losses_and_gradients(maskformer):
     pyramid, labels = pyramid_of(io), list(io['label_map'])
     sizes = torch.tensor([[settings['H'], settings['W']]]).expand(len(labels), 2)
     losses = head.losses(pyramid, labels, sizes, max(1, head.truth_count(labels)))
-    for name, official_name in {'label': 'ce', 'mask': 'mask', 'dice': 'dice'}.items():
-        terms = [v for k, v in io.items() if k.startswith(f'loss_unweighted.loss_{official_name}')]
-        weight = getattr(head.config.loss_weights, name)
-        check(losses[name], weight * sum(terms), rtol=1e-5, atol=0)
-    total = sum(losses.values())
-    check(total, io['loss_total_weighted'], rtol=1e-5, atol=0)
-    total.backward()
+    check_losses(
+        io, losses, head.config.loss_weights, {'label': 'ce', 'mask': 'mask', 'dice': 'dice'}
+    )
     check_gradients(io, pyramid, official, ours, head)
 
 

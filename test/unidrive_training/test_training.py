@@ -22,7 +22,7 @@ from unidrive_training.data import sample
 from unidrive_training.data.bdd100k import Bdd100kWriter, read_image, read_mask, read_split
 from unidrive_training.data.sample import letterbox, load_sample
 from unidrive_training.data.stream import TrainingStream, collate, quotas
-from unidrive_training.engine.checkpoint import load_trained_model
+from unidrive_training.engine.checkpoint import load_trained_model, save_checkpoint
 from unidrive_training.engine.trainer import Trainer
 from unidrive_training.evaluation.checkpoint_predictor import CheckpointPredictor
 from unidrive_training.evaluation.evaluate import evaluate
@@ -149,8 +149,12 @@ def test_a_run_folder_is_neither_overwritten_nor_resumed_with_another_config(sce
     Trainer(config, tmp_path, 'cpu').run()
     with pytest.raises(UserError, match='--resume'):
         Trainer(config, tmp_path, 'cpu')
-    with pytest.raises(UserError, match='another config'):
-        Trainer(tiny_config(scenes, 2), tmp_path, 'cpu', resume=True)
+    changed = r'another config \(phases\.0\.iterations was 1, is 2\)'
+    longer = config.model_copy(
+        update={'phases': (config.phases[0].model_copy(update={'iterations': 2}),)}
+    )
+    with pytest.raises(UserError, match=changed):
+        Trainer(longer, tmp_path, 'cpu', resume=True)
 
 
 def test_training_starts_from_another_run(trained, scenes, tmp_path):
@@ -294,7 +298,7 @@ def test_a_full_disk_is_one_sentence_and_keeps_the_last_checkpoint(scenes, tmp_p
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
     try:
         with pytest.raises(UserError, match='checkpoint could not be written; make room'):
-            trainer._save()
+            save_checkpoint(tmp_path, trainer._state())
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert load_trained_model(tmp_path)[2]['iteration'] == 1

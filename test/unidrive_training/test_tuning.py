@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_heads import DETECTION, SEMANTIC
 
 from unidrive_perception.labels import BDD100K_LABELS
 from unidrive_training.config import load_config
@@ -81,27 +82,7 @@ SMALL = {
             'encoder': {'width': 16, 'heads': 2, 'layers': 1, 'embed_dim': 12},
         },
     },
-    'heads': {
-        'detection': {
-            'name': 'sparse_rcnn',
-            'proposals': 12,
-            'stages': 2,
-            'dynamic_channels': 4,
-            'attention_heads': 2,
-            'feedforward': 32,
-        },
-        'semantic': {
-            'name': 'maskformer',
-            'queries': 21,
-            'channels': 16,
-            'mask_channels': 16,
-            'pixel_channels': 16,
-            'groups': 4,
-            'layers': 2,
-            'attention_heads': 2,
-            'feedforward': 32,
-        },
-    },
+    'heads': {'detection': DETECTION, 'semantic': SEMANTIC},
 }
 
 

@@ -7,11 +7,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import torch
-
 from unidrive_training.classification.config import ClassificationConfig
 from unidrive_training.config import load_config
-from unidrive_training.engine.cli import check_device
+from unidrive_training.engine.cli import add_run_arguments, check_device
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,14 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='holds cifar-10-batches-py, cifar-100-python, or train/CLASS/ and val/CLASS/',
     )
     parser.add_argument('--download', action='store_true', help='fetch CIFAR into FOLDER')
-    parser.add_argument(
-        '--set',
-        action='append',
-        metavar='KEY=VALUE',
-        help='change one setting, e.g. tuning=finetune',
-    )
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    parser.add_argument('--resume', action='store_true', help='go on from the checkpoint in OUT')
+    add_run_arguments(parser, 'tuning=finetune')
 
 
 def run(args: argparse.Namespace) -> int:

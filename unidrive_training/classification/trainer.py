@@ -8,6 +8,7 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from unidrive_training.classification.data import (
     test_loader,
     training_loader,
 )
-from unidrive_training.engine.checkpoint import FILE_NAME, read_checkpoint, save_checkpoint
+from unidrive_training.engine.checkpoint import open_run, save_checkpoint
 from unidrive_training.models.classifier import ImageClassifier
 from unidrive_training.models.pretrained import load_backbone
 from unidrive_training.models.weight_files import weight_path
@@ -75,11 +76,8 @@ class ClassifierTrainer:
         self.optimizer = _optimizer(self.model, config)
         self.epoch = 0
         self.seconds = 0.0
-        folder.mkdir(parents=True, exist_ok=True)
-        if resume:
-            self._restore()
-        elif (folder / FILE_NAME).exists():
-            raise UserError(f'{folder} holds a checkpoint; add --resume or give a new folder')
+        if state := open_run(folder, config, resume):
+            self._restore(state)
 
     def run(self) -> Scores:
         """Train every epoch; the scores of the trained model on the test images."""
@@ -94,7 +92,7 @@ class ClassifierTrainer:
                 for name, value in (('loss', loss), *vars(scores).items()):
                     writer.add_scalar(name, value, self.epoch)
                 tqdm.write(f'epoch {self.epoch}: loss {loss:.3f}, {scores}')
-                self._save()
+                save_checkpoint(self.folder, self._state())
         return scores or self.evaluate()
 
     def _train_epoch(self) -> float:
@@ -150,8 +148,8 @@ class ClassifierTrainer:
             np.add.at(confusion, (class_ids.numpy(), predicted.numpy()), 1)
         return Scores.of(confusion)
 
-    def _save(self) -> None:
-        state = {
+    def _state(self) -> dict[str, Any]:
+        return {
             'config': self.config.model_dump(mode='json'),
             'classes': self.train_images.classes,
             'model': self.model.state_dict(),
@@ -159,17 +157,8 @@ class ClassifierTrainer:
             'epoch': self.epoch,
             'seconds': self.seconds,
         }
-        try:
-            save_checkpoint(self.folder, state)
-        except RuntimeError as error:  # what torch makes of an OSError
-            raise UserError(
-                f'{self.folder}: the checkpoint could not be written; make room and --resume'
-            ) from error
 
-    def _restore(self) -> None:
-        state = read_checkpoint(self.folder)
-        if state['config'] != self.config.model_dump(mode='json'):
-            raise UserError(f'{self.folder}: the checkpoint was trained with another config')
+    def _restore(self, state: dict[str, Any]) -> None:
         if state['classes'] != self.train_images.classes:
             raise UserError(f'{self.folder}: the checkpoint was trained on other classes')
         self.model.load_state_dict(state['model'])

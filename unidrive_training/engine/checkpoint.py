@@ -14,7 +14,7 @@ import torch
 from unidrive_perception.errors import UserError
 from unidrive_training.config import TrainingConfig
 from unidrive_training.models.multitask import MultiTaskModel
-from unidrive_training.typed import parse
+from unidrive_training.typed import Typed, parse
 
 FILE_NAME = 'checkpoint.pt'
 
@@ -22,8 +22,43 @@ FILE_NAME = 'checkpoint.pt'
 def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
     """Replace the folder's checkpoint by ``state`` in one step."""
     partial = folder / f'{FILE_NAME}.part'
-    torch.save(state, partial)
-    os.replace(partial, folder / FILE_NAME)
+    try:
+        torch.save(state, partial)
+        os.replace(partial, folder / FILE_NAME)
+    except (RuntimeError, OSError) as error:  # the former is what torch makes of the latter
+        raise UserError(
+            f'{folder}: the checkpoint could not be written; make room and --resume'
+        ) from error
+
+
+def open_run(folder: Path, config: Typed, resume: bool) -> dict[str, Any] | None:
+    """Make a run folder, which must be new, or with ``resume`` hold a checkpoint of ``config``:
+    that is returned.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if not resume:
+        if (folder / FILE_NAME).exists():
+            raise UserError(f'{folder} holds a checkpoint; add --resume or give a new folder')
+        return None
+    state = read_checkpoint(folder)
+    then, now = _flat(state['config']), _flat(config.model_dump(mode='json'))
+    changed = sorted(key for key in then.keys() | now.keys() if then.get(key) != now.get(key))
+    if changed:
+        key = changed[0]
+        raise UserError(
+            f'{folder}: the checkpoint was trained with another config ({key} was '
+            f'{then.get(key)}, is {now.get(key)}); give that one, or a new folder'
+        )
+    return state
+
+
+def _flat(values: object, key: str = '') -> dict[str, object]:
+    """Values of nested dicts and lists by dotted keys, as ``--set`` names them."""
+    if not isinstance(values, (dict, list)):
+        return {key: values}
+    items = values.items() if isinstance(values, dict) else enumerate(values)
+    nested = (_flat(value, f'{key}.{name}' if key else str(name)) for name, value in items)
+    return {key: value for flat in nested for key, value in flat.items()}
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -28,14 +28,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='FOLDER[:WEIGHT]',
         help='BDD100K-layout folder and its share of a batch (default 1); repeatable',
     )
+    parser.add_argument('--init', type=Path, metavar='RUN', help="start from this run's weights")
+    add_run_arguments(parser, 'phases.0.iterations=100')
+
+
+def add_run_arguments(parser: argparse.ArgumentParser, setting: str) -> None:
+    """What every command that trains can be told; ``setting``: an example."""
     parser.add_argument(
         '--set',
         action='append',
         metavar='KEY=VALUE',
-        help='change one setting, e.g. phases.0.iterations=100',
+        help=f'change one setting, e.g. {setting}',
     )
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    parser.add_argument('--init', type=Path, metavar='RUN', help="start from this run's weights")
     parser.add_argument('--resume', action='store_true', help='go on from the checkpoint in OUT')
 
 

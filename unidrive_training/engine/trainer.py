@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,12 +23,7 @@ from unidrive_perception.errors import UserError
 from unidrive_training import distributed
 from unidrive_training.config import Phase, TrainingConfig
 from unidrive_training.data.stream import TrainingStream
-from unidrive_training.engine.checkpoint import (
-    FILE_NAME,
-    load_average,
-    read_checkpoint,
-    save_checkpoint,
-)
+from unidrive_training.engine.checkpoint import load_average, open_run, save_checkpoint
 from unidrive_training.engine.initialise import load_pretrained
 from unidrive_training.engine.preview import draw_predictions
 from unidrive_training.models.multitask import MultiTaskModel
@@ -65,11 +61,8 @@ class Trainer:
         )
         self.iteration = 0
         self.seconds = 0.0
-        folder.mkdir(parents=True, exist_ok=True)
-        if resume:
-            self._restore()
-        elif (folder / FILE_NAME).exists():
-            raise UserError(f'{folder} holds a checkpoint; add --resume or give a new folder')
+        if state := open_run(folder, config, resume):
+            self._restore(state)
 
     def _initialise(self) -> None:
         config = self.config
@@ -103,7 +96,7 @@ class Trainer:
                 if leads and (last or self.iteration % self.config.log_every == 0):
                     self._log(writer, bar, terms, learning_rate, phase)
                 if leads and (last or self.iteration % self.config.checkpoint_every == 0):
-                    self._save()
+                    save_checkpoint(self.folder, self._state())
                     self._draw(writer, images)
         if leads:
             writer.close()
@@ -200,15 +193,7 @@ class Trainer:
         for number, picture in enumerate(pictures):
             writer.add_image(f'predictions/{number}', picture, self.iteration, dataformats='HWC')
 
-    def _save(self) -> None:
-        try:
-            save_checkpoint(self.folder, self._state())
-        except RuntimeError as error:  # what torch makes of an OSError
-            raise UserError(
-                f'{self.folder}: the checkpoint could not be written; make room and --resume'
-            ) from error
-
-    def _state(self) -> dict[str, object]:
+    def _state(self) -> dict[str, Any]:
         return {
             'config': self.config.model_dump(mode='json'),
             'model': self.model.state_dict(),
@@ -219,10 +204,7 @@ class Trainer:
             'seconds': self.seconds,
         }
 
-    def _restore(self) -> None:
-        state = read_checkpoint(self.folder)
-        if state['config'] != self.config.model_dump(mode='json'):
-            raise UserError(f'{self.folder}: the checkpoint was trained with another config')
+    def _restore(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state['model'])
         self.average.module.load_state_dict(state['average'])
         self.average.n_averaged.fill_(state['averaged'])
