@@ -151,7 +151,7 @@ def test_a_run_folder_is_neither_overwritten_nor_resumed_with_another_config(sce
         Trainer(config, tmp_path, 'cpu')
     changed = r'another config \(phases\.0\.iterations was 1, is 2\)'
     longer = config.model_copy(
-        update={'phases': (config.phases[0].model_copy(update={'iterations': 2}),)}
+        update={'phases': [config.phases[0].model_copy(update={'iterations': 2})]}
     )
     with pytest.raises(UserError, match=changed):
         Trainer(longer, tmp_path, 'cpu', resume=True)
