@@ -30,7 +30,7 @@ CONFIGS = Path(__file__).resolve().parents[1] / 'config' / 'training'
 INPUT_SIZE = (384, 640)
 C2_TO_C5 = [256, 512, 1024, 2048]
 TORCHVISION = ('resnet18', 'resnet50', 'resnet101', 'regnet_x_32gf', 'swin_s', 'swin_b')
-DEIT = {'deit_s': (22.05, 4.6), 'deit_b': (86.57, 17.6)}  # parameters, operations: its repository
+DEIT = {'deit_s': (22, 4.6), 'deit_b': (86, 17.5)}  # parameters, operations: Swin's Table 1
 
 
 def clip_resnet() -> nn.Module:
@@ -55,7 +55,10 @@ PARTS: dict[str, tuple[Callable[[], nn.Module], int]] = {
     'MaskFormer head on P2..P5, 3 classes': (lambda: maskformer(256, 3), 12_846_596),
     'MaskFormer head on C2..C5, 19 classes': (lambda: maskformer(C2_TO_C5, 19), 17_766_164),
     'CLIP RN50, image encoder': (clip_resnet, 38_316_896),
-    'CLIP RN50, text encoder': (lambda: TextEncoder(TextEncoderConfig()), 63_690_240),
+    'CLIP RN50, text encoder without logit_scale': (
+        lambda: TextEncoder(TextEncoderConfig()),
+        63_690_240,
+    ),
     'DenseCLIP, context decoder': (
         lambda: ContextDecoder(ContextDecoderConfig(), 1024),
         3_948_800,

@@ -46,6 +46,7 @@ from torch import Tensor, nn
 from unidrive_perception.labels import BDD100K_LABELS
 from unidrive_training.config import load_config
 from unidrive_training.models.backbones.base import IMAGENET_MEAN, IMAGENET_STD
+from unidrive_training.models.maskformer import MaskFormerHead
 from unidrive_training.models.multitask import MultiTaskModel
 from unidrive_training.models.targets import BoxTarget, Targets
 
@@ -190,7 +191,7 @@ class SparseRCNN(Contender):
 
 
 class UniDrive(Contender):
-    """Ours, all tasks in one pass, in the memory format that the trainer uses."""
+    """Ours, all tasks in one pass, in the memory format that the trainer uses (channels last)."""
 
     def __init__(self, config: Path, image: Tensor, targets: Targets) -> None:
         model = MultiTaskModel(load_config(config).model)
@@ -199,11 +200,13 @@ class UniDrive(Contender):
         self._watch(model.backbone, 'forward', 'backbone')
         self._watch(model.fpn, 'forward', 'FPN', gradient='FPN backward')
         for task, head in model.heads.items():
-            self._watch(head, 'predict', f'{task} {POST}')
-            self._watch(head, 'losses', f'{task} losses', gradient=f'{task} backward')
-            inner = (head.decoder, head.pixel_decoder) if task != 'detection' else ()
-            for part in (head, *inner):  # the losses of masks use but the inner ones
-                self._watch(part, 'forward', f'{task} head')
+            self._watch(head, 'predict', f'{task} {POST}', 'other')
+            self._watch(head, 'losses', f'{task} losses', 'other', f'{task} backward')
+            self._watch(head, 'forward', f'{task} head')
+            if isinstance(head, MaskFormerHead):  # its losses use the parts, not the whole
+                self._watch(head.decoder, 'forward', f'{task} head')
+                self._watch(head.pixel_decoder, 'forward', f'{task} head')
+                self._watch(head.pixel_decoder, 'mask_logits', f'{task} head', f'{task} losses')
 
     def predict(self) -> None:
         """Boxes and class maps of the image."""
@@ -214,9 +217,11 @@ class UniDrive(Contender):
         """The losses of all tasks."""
         return sum(self.model.losses(self.images, self.targets).values())
 
-    def _watch(self, part: nn.Module, method: str, name: str, gradient: str = '') -> None:
-        """Let ``part.method`` tell the timeline when it ends, and when its inputs, a list of maps,
-        have their gradients: autograd goes through the parts in reverse order.
+    def _watch(
+        self, part: nn.Module, method: str, name: str, before: str = '', gradient: str = ''
+    ) -> None:
+        """Let ``part.method`` tell the timeline when it ends, what the time ``before`` it went
+        into, and when its inputs, a list of maps, have their gradients: autograd goes backwards.
         """
         original = getattr(part, method)
 
@@ -227,8 +232,8 @@ class UniDrive(Contender):
                     if x.requires_grad:
                         x.register_hook(lambda _: self.timeline.end(gradient))
                 arguments = (maps, *arguments[1:])
-            if method in ('predict', 'losses'):
-                self.timeline.end('other')
+            if before:
+                self.timeline.end(before)
             result = original(*arguments, **options)
             self.timeline.end(name)
             return result

@@ -283,6 +283,40 @@ def test_gradients_through_matched_queries_are_those_through_all(classes, autoca
     assert (ours - theirs).norm() <= (0.05 if autocast else 1e-5) * theirs.norm()
 
 
+@pytest.mark.parametrize('matching', ['bipartite', 'fixed'])
+def test_the_loss_of_every_pixel_and_the_matching_of_a_head(matching):
+    """Mask-ID cross-entropy: at a pixel of a truth, its query against all others."""
+    head, pyramid = small_head(matching=matching, loss_weights={'pixel': 2.0}), small_pyramid()
+    for level in pyramid:
+        level.requires_grad_()
+    labels = [F.interpolate(x[None, None], scale_factor=2)[0, 0] for x in label_maps(3, 2)]
+    losses = head.losses(pyramid, labels, torch.tensor([[64.0, 96.0]] * 2), 5.0)
+    expected = {'label': 0.0, 'pixel': 0.0}
+    for logits, masks in head(pyramid, True):
+        wanted = torch.full(logits.shape[:2], 3)
+        summed = number = 0
+        for b, label in enumerate(labels):
+            target = mask_target(label, (64, 96), (16, 24))
+            queries, truths = match_masks(logits[b], masks[b], target, MaskLossWeights())
+            if matching == 'fixed':
+                queries, truths = target.class_ids, torch.arange(len(target.class_ids))
+            wanted[b, queries] = target.class_ids[truths]
+            shares = masks[b].log_softmax(0)
+            for query, truth in zip(queries.tolist(), truths.tolist(), strict=True):
+                inside = target.small_masks[truth]
+                summed, number = summed - shares[query][inside].sum(), number + inside.sum()
+        expected['pixel'] += 2 * summed / number
+        weights = torch.tensor([1, 1, 1, 0.1])
+        expected['label'] += F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), weights)
+    for name, value in expected.items():
+        torch.testing.assert_close(losses[name], value)
+        ours, theirs = (
+            torch.autograd.grad(x, pyramid, retain_graph=True, materialize_grads=True)
+            for x in (losses[name], value)
+        )
+        torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-4)
+
+
 @pytest.mark.parametrize('stride', [1, 2, 4])
 def test_strips_of_class_scores_are_the_whole(stride):
     head, pyramid = small_head(), [torch.randn(2, 16, 40 // 2**i, 24 // 2**i) for i in range(4)]

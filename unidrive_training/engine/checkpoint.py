@@ -42,19 +42,19 @@ def open_run(folder: Path, config: Typed, resume: bool) -> dict[str, Any] | None
         return None
     state = read_checkpoint(folder)
     then, now = _flat(state['config']), _flat(config.model_dump(mode='json'))
-    changed = sorted(key for key in then.keys() | now.keys() if then.get(key) != now.get(key))
-    if changed:
-        key = changed[0]
-        raise UserError(
-            f'{folder}: the checkpoint was trained with another config ({key} was '
-            f'{then.get(key)}, is {now.get(key)}); give that one, or a new folder'
-        )
+    for key in sorted(then.keys() | now.keys()):
+        old, new = (values.get(key, 'absent') for values in (then, now))
+        if old != new:
+            raise UserError(
+                f'{folder}: the checkpoint was trained with another config ({key} was {old}, is '
+                f'{new}); give that one, or a new folder'
+            )
     return state
 
 
 def _flat(values: object, key: str = '') -> dict[str, object]:
     """Values of nested dicts and lists by dotted keys, as ``--set`` names them."""
-    if not isinstance(values, (dict, list)):
+    if not isinstance(values, (dict, list)) or not values:
         return {key: values}
     items = values.items() if isinstance(values, dict) else enumerate(values)
     nested = (_flat(value, f'{key}.{name}' if key else str(name)) for name, value in items)

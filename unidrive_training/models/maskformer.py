@@ -126,7 +126,8 @@ class MaskFormerHead(nn.Module):
     def losses(
         self, pyramid: list[Tensor], labels: list[Tensor], sizes: Tensor, count: float
     ) -> dict[str, Tensor]:
-        """Weighted ``label``, ``mask``, ``dice`` losses; ``labels``: a (H, W) id map per image.
+        """Weighted ``label``, ``mask``, ``dice`` losses and, where it has a weight, ``pixel``;
+        ``labels``: a (H, W) id map per image.
 
         Labels are 255 in the padding, or end where it begins, so that ``sizes`` adds nothing.
         """

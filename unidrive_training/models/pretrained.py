@@ -141,8 +141,8 @@ def load_backbone(backbone: Backbone, path: str | Path, format: str = 'auto') ->
     """Load the weights in a file into a backbone (in place) and tell what was found.
 
     ``format``: a key of FORMATS, or ``auto`` for the first that has every tensor of the backbone.
-    Raises UserError when the file cannot be read, or when a tensor of the backbone is missing or
-    has another shape; the backbone is unchanged then.
+    Raises UserError when the file cannot be read, when a tensor of the backbone is missing or has
+    another shape, or when the file's backbone has more layers; the backbone is unchanged then.
     """
     if format != 'auto' and format not in FORMATS:
         raise UserError(f'format {format!r} of {path}: give auto or one of {", ".join(FORMATS)}')
@@ -158,10 +158,17 @@ def load_backbone(backbone: Backbone, path: str | Path, format: str = 'auto') ->
         found[key] = resize_positions(found[key].float(), (side, side))
     missing = [n for n in own if n not in found]
     _check(path, name, layout, own, found, missing, list(state))
+    used = {layout.prefix + n for n in found}
+    others = [n for n in state if n not in used and re.fullmatch(layout.others, n)]
+    unexpected = [n for n in state if n not in used and n not in set(others)]
+    stages = {layout.prefix + n.partition('.')[0] for n in own if '.' in n}
+    deeper = [n for n in unexpected if n[: n.find('.', len(layout.prefix))] in stages]
+    if deeper:
+        raise UserError(
+            f'{path} holds a larger backbone (format {name}): this one has no {_few(deeper)}; '
+            'give the file of this backbone'
+        )
     backbone.load_state_dict(found, strict=False)
-    rest = [n for n in state if n.removeprefix(layout.prefix) not in found]
-    others = [n for n in rest if re.fullmatch(layout.others, n)]
-    unexpected = [n for n in rest if n not in set(others)]
     return LoadReport(
         Path(path), name, layout.prefix, list(found), missing, resized, others, unexpected
     )
