@@ -201,12 +201,17 @@ class UniDrive(Contender):
         self._watch(model.fpn, 'forward', 'FPN', gradient='FPN backward')
         for task, head in model.heads.items():
             self._watch(head, 'predict', f'{task} {POST}', 'other')
-            self._watch(head, 'losses', f'{task} losses', 'other', f'{task} backward')
+            self._watch(head, 'losses', f'{task} matching and losses', 'other', f'{task} backward')
             self._watch(head, 'forward', f'{task} head')
             if isinstance(head, MaskFormerHead):  # its losses use the parts, not the whole
                 self._watch(head.decoder, 'forward', f'{task} head')
                 self._watch(head.pixel_decoder, 'forward', f'{task} head')
-                self._watch(head.pixel_decoder, 'mask_logits', f'{task} head', f'{task} losses')
+                self._watch(
+                    head.pixel_decoder,
+                    'mask_logits',
+                    f'{task} head',
+                    f'{task} matching and losses',
+                )
 
     def predict(self) -> None:
         """Boxes and class maps of the image."""

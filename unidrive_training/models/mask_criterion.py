@@ -10,6 +10,7 @@ pseudo-labels; ``ignored='negative'`` does as it does.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -91,28 +92,30 @@ def _sampled(label: Tensor, size: tuple[int, int], middle: bool) -> Tensor:
 @torch.no_grad()
 def match_layers(
     class_logits: Tensor,
-    masks: Tensor,
+    masks: Iterable[Tensor],
     targets: list[MaskTarget],
     weights: MaskLossWeights,
     matching: Literal['bipartite', 'fixed'] = 'bipartite',
 ) -> list[Match]:
     """Pairs of queries and targets in every decoder layer, for each image.
 
-    class_logits (L, B, Q, K + 1), the last class is no-object; masks (L, B, Q, h, w) logits.
-    ``matching='fixed'``: query k stands for class k (the paper's ablation).
+    class_logits (L, B, Q, K + 1), the last class is no-object; masks: L times logits (B, Q, h, w).
+    ``matching='fixed'``: query k stands for class k (the paper's ablation), whatever the masks.
     """
+    pairs: list[list[tuple[Tensor, Tensor]]] = []  # per layer and image
+    if matching == 'fixed':
+        fixed = [(t.class_ids, torch.arange(len(t.class_ids))) for t in targets]
+        pairs = [fixed] * len(class_logits)
+    else:
+        for logits, layer in zip(class_logits, masks, strict=True):
+            images = zip(logits, layer, targets, strict=True)
+            pairs.append([match(*image, weights) for image in images])
+    device = class_logits.device
     result = []
-    for i, target in enumerate(targets):
-        layers, queries, indices = [], [], []
-        for layer in range(len(class_logits)):
-            if matching == 'fixed':
-                pairs = target.class_ids, torch.arange(len(target.class_ids))
-            else:
-                pairs = match(class_logits[layer, i], masks[layer, i], target, weights)
-            layers.append(torch.full((len(pairs[0]),), layer))
-            queries.append(pairs[0])
-            indices.append(pairs[1])
-        result.append(tuple(torch.cat(x).to(masks.device) for x in (layers, queries, indices)))
+    for of_layers in zip(*pairs, strict=True):
+        layers = [torch.full((len(q),), layer) for layer, (q, _) in enumerate(of_layers)]
+        queries, indices = zip(*of_layers, strict=True)
+        result.append(tuple(torch.cat(x).to(device) for x in (layers, queries, indices)))
     return result
 
 
@@ -283,13 +286,13 @@ def _focal_and_dice(
 
 def _downsampled(gradient: Tensor, size: tuple[int, int]) -> Tensor:
     """Of bilinear upsampling from ``size``: two matrix products, 4x as fast as PyTorch's."""
-    if gradient.shape[1:] == size:
-        return gradient
+    if gradient.shape[1:] == size or len(gradient) == 0:
+        return gradient.reshape(-1, *size)
     rows, columns = (
         _upsampling(small, large, gradient.dtype, gradient.device)
         for small, large in zip(size, gradient.shape[1:], strict=True)
     )
-    return (rows @ gradient) @ columns.T
+    return torch.cat([(rows @ mask @ columns.T)[None] for mask in gradient])
 
 
 @lru_cache(maxsize=16)

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import nullcontext
 from typing import Literal
 
 import torch
@@ -140,7 +139,9 @@ class MaskFormerHead(nn.Module):
         features = self.pixel_decoder(pyramid)
         # Of all queries few are matched, and unless others have a loss, only they need gradients.
         matched_only = not weights.pixel
-        with torch.no_grad() if matched_only else nullcontext():
+        if matched_only:
+            masks = self.pixel_decoder.constant_masks(features, embeddings)
+        else:
             masks = self._masks(features, embeddings)
         matches = match_layers(class_logits, masks, targets, weights, config.matching)
         images = single_images(features)

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -58,6 +60,15 @@ class PixelDecoder(nn.Module):
         images = zip(single_images(x), kernels, embeddings @ bias, strict=True)
         logits = [F.conv2d(image, *conv, padding=1) for image, *conv in images]
         return torch.cat(logits).contiguous()
+
+    def constant_masks(self, x: Tensor, embeddings: Tensor) -> Iterator[Tensor]:
+        """:meth:`mask_logits` for sets of embeddings (L, B, Q, mask_channels), without gradients,
+        one set after the other: all together would be a large piece of memory.
+        """
+        with torch.no_grad():
+            features = self.mask_features(x)
+        for embedding in embeddings.detach():
+            yield (embedding @ features.flatten(2)).unflatten(2, x.shape[2:])
 
 
 def single_images(x: Tensor) -> list[Tensor]:
