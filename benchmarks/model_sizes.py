@@ -8,7 +8,7 @@ config's model runs once).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
@@ -31,6 +31,13 @@ INPUT_SIZE = (384, 640)
 C2_TO_C5 = [256, 512, 1024, 2048]
 TORCHVISION = ('resnet18', 'resnet50', 'resnet101', 'regnet_x_32gf', 'swin_s', 'swin_b')
 DEIT = {'deit_s': (22, 4.6), 'deit_b': (86, 17.5)}  # parameters, operations: Swin's Table 1
+# Config → parameters of the published model of the same task (benchmarks/model_speed.py).
+_MASKFORMER = 'MaskFormer, Hugging Face: 41.27 M'
+PUBLISHED = {
+    'teacher_detection': 'Sparse R-CNN, PeizeSun: 106.18 M',
+    'teacher_semantic': _MASKFORMER,
+    'teacher_drivable': _MASKFORMER,
+}
 
 
 def clip_resnet() -> nn.Module:
@@ -101,10 +108,10 @@ def prompts_of(backbone: str) -> PromptConfig:
     return PromptConfig(groups=1, width=0.875) if 'swin' in backbone else PromptConfig()
 
 
-def classifier_rows() -> list[str]:
+def classifier_rows(names: Iterable[str] = (*TORCHVISION, *DEIT)) -> list[str]:
     """Backbones with a head for ImageNet at 224×224, beside what their authors publish."""
     rows = []
-    for name in (*TORCHVISION, *DEIT):
+    for name in names:
         model = ImageClassifier({'name': name}, None, classes=1000).eval()
         giga = operations(model, torch.zeros(1, 3, 224, 224, dtype=torch.uint8)) / 1e9
         if name in DEIT:
@@ -131,9 +138,10 @@ def config_row(path: Path) -> str:
 
 
 def full_config_row(path: Path) -> str:
-    """:func:`config_row` with the operations of one image."""
+    """:func:`config_row` with the operations of one image, and the published model's size."""
     giga = operations_of(load_config(path), INPUT_SIZE) / 1e9
-    return f'{config_row(path)} {giga:.1f} |'
+    published = PUBLISHED.get(path.stem, '')
+    return f'{config_row(path)} {giga:.1f} | {published} |'.replace('  |', ' |')
 
 
 def _count(module: nn.Module) -> int:
@@ -150,8 +158,11 @@ def main() -> None:
     print('\n'.join(classifier_rows()), end='\n\n')
     print('| backbone | plan | M trained, 120 classes | the paper |\n| --- | --- | --- | --- |')
     print('\n'.join(prompt_rows()), end='\n\n')
-    print(f'| config | M parameters | M learning in each phase | G operations, {width}×{height} |')
-    print('| --- | --- | --- | --- |')
+    print(
+        f'| config | M parameters | M learning in each phase | G operations, {width}×{height} '
+        '| published |'
+    )
+    print('| --- | --- | --- | --- | --- |')
     for path in sorted(CONFIGS.glob('*.yaml')):
         print(full_config_row(path), flush=True)
 

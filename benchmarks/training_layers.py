@@ -64,6 +64,20 @@ def group_norm() -> tuple[Callable, Callable]:
     return lambda: ours(x), lambda: theirs(x)
 
 
+def group_norm_float32() -> tuple[Callable, Callable]:
+    """Channels-last float32 maps of MaskFormer's head: ours, torch.nn's of a contiguous copy.
+
+    torch.nn's own of channels-last memory is faster, but wrong where the mean is large.
+    """
+    x = torch.randn(1, 256, 96, 160).to(memory_format=torch.channels_last).requires_grad_()
+    ours, theirs = GroupNorm(32, 256), nn.GroupNorm(32, 256)
+
+    def copied() -> torch.Tensor:
+        return theirs(x.contiguous()).contiguous(memory_format=torch.channels_last)
+
+    return lambda: ours(x), copied
+
+
 def attention() -> tuple[Callable, Callable]:
     """Self-attention among the proposals: ours, scaled_dot_product_attention."""
     x = torch.randn(BATCH, PROPOSALS, CHANNELS, requires_grad=True)
@@ -82,7 +96,7 @@ def main() -> None:
     torch.manual_seed(0)
     torch.set_num_threads(1)
     print('| layer | UniDrive | PyTorch | ratio |\n| --- | --- | --- | --- |')
-    for case in (roi_pooling, group_norm, attention):
+    for case in (roi_pooling, group_norm, group_norm_float32, attention):
         ours, theirs = (median_ms(step) for step in case())
         print(f'| {case.__name__} | {ours:.1f} ms | {theirs:.1f} ms | {theirs / ours:.1f} |')
 

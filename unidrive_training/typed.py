@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,9 +36,18 @@ def parse(cls: type[T], values: dict[str, Any], where: str) -> T:
 def _message(error: Mapping[str, Any]) -> str:
     if error['type'] == 'missing':
         return 'missing'
-    text = 'no such setting' if error['type'] == 'extra_forbidden' else error['msg']
     got = repr(error['input'])
-    return f'{text} (got {got if len(got) < 80 else got[:77] + "…"})'
+    got = f'(got {got if len(got) < 80 else got[:77] + "…"})'
+    if error['type'] != 'extra_forbidden':
+        return f'{error["msg"]} {got}'
+    similar = get_close_matches(str(error['loc'][-1]), _names_of_settings(Typed), n=1)
+    return f'no such setting {got}' + ''.join(f'; is it {name}?' for name in similar)
+
+
+def _names_of_settings(cls: type[Typed]) -> set[str]:
+    """Of a class and all below it."""
+    names = set(cls.model_fields)
+    return names.union(*map(_names_of_settings, cls.__subclasses__()))
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:

@@ -78,8 +78,8 @@ def test_command_line_errors_are_one_sentence(repo_root, tmp_path, capsys):
         (['--data', 'folder:0'], '--data folder:0: share must be greater than 0'),
         (['--data', 'folder:-1'], '--data folder:-1: share must be greater than 0'),
         (['--data', 'folder:nan'], '--data folder:nan: share must be greater than 0'),
-        (['--data', 'folder:2'], 'folder: no images'),
-        (['--data', 'fol:der'], 'fol:der: no images'),
+        (['--data', 'folder:2'], 'folder: no such folder'),
+        (['--data', 'fol:der'], 'fol:der: no such folder'),
     ],
 )
 def test_train_says_what_is_wrong(repo_root, tmp_path, capsys, arguments, sentence):

@@ -89,9 +89,9 @@ def weights_of(path):
     [
         (
             {'backbone': {'format': 'moco'}},
-            'pretrained.backbone: format moco has no official site',
+            "pretrained.backbone: no official site is known for resnet18 in the format 'moco'",
         ),
-        ({'backbone': {'format': 'clip'}}, 'format clip has no official site for resnet18'),
+        ({'backbone': {'format': 'clip'}}, "known for resnet18 in the format 'clip'"),
         ({'fpn': {'format': 'detectron2', 'file': 'none.pth'}}, 'none.pth: No such file'),
         (
             {'fpn': {'format': 'mmdet'}},

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from unidrive_training.config import load_config
+from unidrive_training.engine import describe
+
 REPO = Path(__file__).parents[2]
 DOC = (REPO / 'docs' / 'models.md').read_text()
 SPEC = importlib.util.spec_from_file_location('sizes', REPO / 'benchmarks' / 'model_sizes.py')
@@ -41,3 +44,20 @@ def test_the_document_has_every_config(path):
 @pytest.mark.parametrize('name', ['nano', 'teacher_semantic'])
 def test_the_document_has_the_operations(name):
     assert sizes.full_config_row(REPO / 'config' / 'training' / f'{name}.yaml') in DOC
+
+
+@pytest.mark.parametrize('name', ['resnet18', 'resnet50'])
+def test_the_document_has_the_classifiers(name):
+    (row,) = sizes.classifier_rows([name])
+    _, millions, published, giga, published_giga = row.strip('| ').split(' | ')
+    assert millions == published and giga == published_giga
+    assert row in DOC
+
+
+def test_describe_prints_the_parts_beside_the_papers_count(repo_root):
+    description = describe.description(
+        load_config(repo_root / 'config' / 'training' / 'pro_tuning_resnet50.yaml')
+    )
+    blocks = next(line for line in description.splitlines() if 'prompt blocks' in line)
+    assert blocks.split()[2:4] == ['3.612', 'M'] and blocks.endswith('(the paper: 3.61 M)')
+    assert 'one image of 1280x736' in description

@@ -12,6 +12,7 @@ from tiny_training import tiny_config
 
 from unidrive_perception.errors import UserError
 from unidrive_training import distributed
+from unidrive_training.cli import main
 from unidrive_training.config import load_config
 from unidrive_training.engine.checkpoint import load_average, load_trained_model
 from unidrive_training.engine.trainer import Trainer
@@ -140,3 +141,24 @@ def test_a_pickle_with_code_is_not_run(tmp_path):
     with pytest.raises(UserError, match='could run code'):
         read_state(path)
     assert not (tmp_path / 'harm').exists()
+
+
+def test_a_run_that_cannot_begin_leaves_nothing(tmp_path, capsys, repo_root):
+    config = str(repo_root / 'config' / 'training' / 'nano.yaml')
+    run, nothing = tmp_path / 'run', tmp_path / 'nothing'
+    arguments = ['train', config, str(run), '--device', 'cpu']
+    assert main([*arguments, '--data', str(nothing)]) == 2
+    assert f'{nothing}: no such folder' in capsys.readouterr().err
+    (tmp_path / 'empty').mkdir()
+    assert main([*arguments, '--data', str(tmp_path / 'empty'), '--resume']) == 2
+    assert f'{run}: no such checkpoint' in capsys.readouterr().err
+    assert not run.exists()
+    assert main([*arguments, '--data', str(tmp_path / 'empty')]) == 2
+    assert 'no images in' in capsys.readouterr().err
+    assert not list(run.iterdir())
+
+
+def test_a_misspelt_setting_is_told_its_right_name(tmp_path, capsys, repo_root):
+    config = str(repo_root / 'config' / 'training' / 'nano.yaml')
+    assert main(['describe', config, '--set', 'model.heads.detection.propsals=5']) == 2
+    assert 'propsals: no such setting (got 5); is it proposals?' in capsys.readouterr().err

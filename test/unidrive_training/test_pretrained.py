@@ -314,3 +314,17 @@ def test_options_and_numpy_numbers_beside_the_tensors_are_read(tmp_path):
     torch.save([torch.zeros(2)], tmp_path / 'list.pth')
     with pytest.raises(UserError, match='holds a list'):
         read_state(tmp_path / 'list.pth')
+
+
+def test_the_file_of_a_deeper_backbone_is_refused(tmp_path):
+    """All tensors of a ResNet-50 are in one of ResNet-101, which is no reason to load them."""
+    torch.manual_seed(0)
+    deeper = BACKBONES.build({'name': 'resnet101', 'width': 4})
+    torch.save({'state_dict': prefixed('module.encoder_q.', deeper.state_dict())}, tmp_path / 'a')
+    backbone = small('resnet50', 1)
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    for format in ('auto', 'moco'):
+        with pytest.raises(UserError, match=r'larger backbone.*moco.*layer3\.6\.conv1'):
+            load_backbone(backbone, tmp_path / 'a', format)
+    for name, value in backbone.state_dict().items():
+        assert torch.equal(value, before[name])

@@ -79,6 +79,8 @@ def read_split(root: str | Path, split: str) -> list[Record]:
     Raises UserError when the folder holds no image of that split or a label file cannot be read.
     """
     root = Path(root)
+    if not root.is_dir():
+        raise UserError(f'{root}: no such folder; give a BDD100K-layout folder')
     images = _images(root, split)
     if not images:
         raise UserError(

@@ -35,8 +35,8 @@ def open_run(folder: Path, config: Typed, resume: bool) -> dict[str, Any] | None
     """Make a run folder, which must be new, or with ``resume`` hold a checkpoint of ``config``:
     that is returned.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     if not resume:
+        folder.mkdir(parents=True, exist_ok=True)
         if (folder / FILE_NAME).exists():
             raise UserError(f'{folder} holds a checkpoint; add --resume or give a new folder')
         return None

@@ -54,6 +54,9 @@ def run(args: argparse.Namespace) -> int:
         config = config.model_copy(update={'data': tuple(map(_source, args.data))})
     if not config.data:
         raise UserError('no training data: add --data FOLDER (see `unidrive scenes`)')
+    for source in config.data:
+        if not source.root.is_dir():
+            raise UserError(f'{source.root}: no such folder; give a BDD100K-layout folder')
     trainer = Trainer(config, args.out, args.device, args.resume, args.init)
     trainer.run()
     print(f'trained {trainer.iteration} iterations in {trainer.seconds:.0f} s → {args.out}')

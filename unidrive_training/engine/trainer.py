@@ -79,15 +79,14 @@ class Trainer:
         started = time.monotonic() - self.seconds
         total = sum(phase.iterations for phase in self.config.phases)
         leads = distributed.rank() == 0
-        writer = (
-            SummaryWriter(self.folder / 'tensorboard', purge_step=self.iteration + 1)
-            if leads
-            else None
-        )
+        writer = None  # until there is something to write: no data, no file
         with tqdm(
             total=total, initial=self.iteration, desc=self.config.name, disable=not leads
         ) as bar:
             for phase, learning_rate, images, targets in self._batches():
+                if leads and writer is None:
+                    log = self.folder / 'tensorboard'
+                    writer = SummaryWriter(log, purge_step=self.iteration + 1)
                 terms = self._step(images, targets, learning_rate)
                 self.iteration += 1
                 self.seconds = time.monotonic() - started
@@ -98,7 +97,7 @@ class Trainer:
                 if leads and (last or self.iteration % self.config.checkpoint_every == 0):
                     save_checkpoint(self.folder, self._state())
                     self._draw(writer, images)
-        if leads:
+        if writer:
             writer.close()
 
     def _batches(self) -> Iterator[tuple[Phase, float, Tensor, Targets]]:

@@ -35,8 +35,8 @@ def weight_path(file: WeightFile, backbone: str, what: str) -> Path:
     url = official_url(file.format, backbone)
     if url is None:
         raise UserError(
-            f'{what}: format {file.format} has no official site for '
-            f'{backbone or what}; give its file'
+            f'{what}: no official site is known for {backbone or what} in the format '
+            f'{file.format!r}; give its file, or one of the formats in docs/models.md'
         )
     path = Path(torch.hub.get_dir()) / 'checkpoints' / url.rpartition('/')[2]
     if not path.is_file():
