@@ -84,7 +84,8 @@ def export_program(model: MultiTaskModel, input_size: tuple[int, int], path: Pat
     example = torch.zeros(2, *input_size, 3, dtype=torch.uint8)
     with torch.no_grad():
         names = list(model(example))
-    logging.getLogger('torch.onnx').setLevel(logging.ERROR)
+    for talkative in ('torch.onnx', 'onnxscript'):
+        logging.getLogger(talkative).setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         program = torch.onnx.export(
