@@ -140,8 +140,7 @@ def config_row(path: Path) -> str:
 def full_config_row(path: Path) -> str:
     """:func:`config_row` with the operations of one image, and the published model's size."""
     giga = operations_of(load_config(path), INPUT_SIZE) / 1e9
-    published = PUBLISHED.get(path.stem, '')
-    return f'{config_row(path)} {giga:.1f} | {published} |'.replace('  |', ' |')
+    return f'{config_row(path)} {giga:.1f} | {PUBLISHED.get(path.stem, "–")} |'
 
 
 def _count(module: nn.Module) -> int:

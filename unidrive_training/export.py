@@ -122,11 +122,11 @@ def check_program(model: MultiTaskModel, input_size: tuple[int, int], path: Path
     for task in ('semantic', 'drivable'):
         if task in expected and np.mean(expected[task] != actual[task]) > 1e-4:
             raise UserError(f'exported program disagrees with the model on {task}; file a bug')
-    if 'scores' in expected and not _same_detections(expected, actual):
+    if 'scores' in expected and not same_detections(expected, actual):
         raise UserError('exported program disagrees with the model on detections; file a bug')
 
 
-def _same_detections(expected: dict[str, np.ndarray], actual: dict[str, np.ndarray]) -> bool:
+def same_detections(expected: dict[str, np.ndarray], actual: dict[str, np.ndarray]) -> bool:
     """Whether every detection has its own like: score within 1e-4, box within 0.01 pixels, class
     the same. Near-equal scores leave their order open, and which of them are the last in the list.
     """

@@ -47,7 +47,7 @@ def test_program_equals_model_for_any_batch(run_folder, bundle):
             assert np.mean(actual[task] != expected[task].numpy()) <= 1e-4
         for row in range(batch):
             one = [{n: v[row : row + 1] for n, v in o.items()} for o in (numpy(expected), actual)]
-            assert export._same_detections(*one)
+            assert export.same_detections(*one)
             actual_one = one[1]
             for wrong in (
                 {'boxes': actual_one['boxes'][..., [1, 0, 3, 2]]},
@@ -55,7 +55,7 @@ def test_program_equals_model_for_any_batch(run_folder, bundle):
                 {'class_ids': actual_one['class_ids'] ^ 1},
                 {'scores': actual_one['scores'] + 1e-3},
             ):
-                assert not export._same_detections(one[0], actual_one | wrong)
+                assert not export.same_detections(one[0], actual_one | wrong)
 
 
 def numpy(tensors):

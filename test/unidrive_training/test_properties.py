@@ -8,7 +8,7 @@ import torch
 from test_tuning import SMALL, batch
 
 from unidrive_perception.errors import UserError
-from unidrive_training.export import _same_detections, check_program, export_program
+from unidrive_training.export import check_program, export_program, same_detections
 from unidrive_training.models.multitask import ModelConfig, MultiTaskModel
 
 SEGMENTATION = SMALL['heads']['semantic']
@@ -69,7 +69,7 @@ def same(actual, expected):
                 {n: v[row : row + 1].numpy() for n, v in found.items()}
                 for found in (expected, actual)
             ]
-            assert _same_detections(*both)
+            assert same_detections(*both)
 
 
 def test_a_batch_equals_its_images(model):

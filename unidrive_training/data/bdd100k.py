@@ -73,14 +73,19 @@ class Record:
         return [task for task, label in labels.items() if label is not None]
 
 
+def check_folder(root: Path) -> None:
+    """UserError unless there is such a folder."""
+    if not root.is_dir():
+        raise UserError(f'{root}: no such folder; give a BDD100K-layout folder')
+
+
 def read_split(root: str | Path, split: str) -> list[Record]:
     """All images of ``split`` below ``root``, sorted by name, with what labels they have.
 
     Raises UserError when the folder holds no image of that split or a label file cannot be read.
     """
     root = Path(root)
-    if not root.is_dir():
-        raise UserError(f'{root}: no such folder; give a BDD100K-layout folder')
+    check_folder(root)
     images = _images(root, split)
     if not images:
         raise UserError(

@@ -46,6 +46,7 @@ def add_run_arguments(parser: argparse.ArgumentParser, setting: str) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train to the end of the last phase."""
+    from unidrive_training.data.bdd100k import check_folder
     from unidrive_training.engine.trainer import Trainer
 
     check_device(args.device)
@@ -55,8 +56,7 @@ def run(args: argparse.Namespace) -> int:
     if not config.data:
         raise UserError('no training data: add --data FOLDER (see `unidrive scenes`)')
     for source in config.data:
-        if not source.root.is_dir():
-            raise UserError(f'{source.root}: no such folder; give a BDD100K-layout folder')
+        check_folder(source.root)
     trainer = Trainer(config, args.out, args.device, args.resume, args.init)
     trainer.run()
     print(f'trained {trainer.iteration} iterations in {trainer.seconds:.0f} s → {args.out}')

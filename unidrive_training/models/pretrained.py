@@ -159,10 +159,12 @@ def load_backbone(backbone: Backbone, path: str | Path, format: str = 'auto') ->
     missing = [n for n in own if n not in found]
     _check(path, name, layout, own, found, missing, list(state))
     used = {layout.prefix + n for n in found}
-    others = [n for n in state if n not in used and re.fullmatch(layout.others, n)]
-    unexpected = [n for n in state if n not in used and n not in set(others)]
-    stages = {layout.prefix + n.partition('.')[0] for n in own if '.' in n}
-    deeper = [n for n in unexpected if n[: n.find('.', len(layout.prefix))] in stages]
+    others, unexpected = [], []
+    for n in state:
+        if n not in used:
+            (others if re.fullmatch(layout.others, n) else unexpected).append(n)
+    layers = {layout.prefix + n.partition('.')[0] + '.' for n in own if '.' in n}
+    deeper = [n for n in unexpected if n.startswith(tuple(layers))]
     if deeper:
         raise UserError(
             f'{path} holds a larger backbone (format {name}): this one has no {_few(deeper)}; '
