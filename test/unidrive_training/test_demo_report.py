@@ -76,3 +76,8 @@ def test_no_result_is_an_error(tmp_path):
     write_bag(recording, SceneSet(drives=1, frames=1, seed=5), 'mcap', compressed=False)
     with open_source(recording) as source, pytest.raises(UserError, match='published no result'):
         read_outcome(write_results(tmp_path / 'results', []), recording, source, rate=1.0)
+    (tmp_path / 'logs').mkdir()
+    (tmp_path / 'logs' / 'player.log').write_text('played\nbag_player: warning: it is cut off\n')
+    sentence = rf'{recording}: the node published no result; it is cut off$'
+    with open_source(recording) as source, pytest.raises(UserError, match=sentence):
+        read_outcome(tmp_path / 'results', recording, source, rate=1.0)

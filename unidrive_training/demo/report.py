@@ -100,7 +100,8 @@ def read_outcome(results: Path, recording: Path, source: FrameSource, rate: floa
             else:
                 labels = labels_from_message(content)
     if not stamps or not timings:
-        raise UserError(f'{results}: the node published no result; see logs/ beside it')
+        said = _warning_of_the_player(results.with_name('logs') / 'player.log')
+        raise UserError(f'{recording}: the node published no result; {said}')
     times = {name: np.array([getattr(t, f'{name}_ms') for t in timings]) for name in _STAGES}
     times['age'] = np.array([t.age_ms for t in timings]) / rate
     return Outcome(
@@ -115,6 +116,13 @@ def read_outcome(results: Path, recording: Path, source: FrameSource, rate: floa
         scores=_scores(recording, results, labels),
         warnings=_warnings(source, stamps),
     )
+
+
+def _warning_of_the_player(log: Path) -> str:
+    """Why there may have been nothing to see for the node, or where to look for a reason."""
+    lines = log.read_text().splitlines() if log.is_file() else []
+    warnings = [line.partition('warning: ')[2] for line in lines if 'warning: ' in line]
+    return warnings[-1] if warnings else f'see the logs in {log.parent}'
 
 
 def _warnings(source: FrameSource, stamps: list[int]) -> list[str]:
