@@ -59,13 +59,17 @@ class BoxLabels:
 
 @dataclass
 class Record:
-    """One image of a split and where its labels are; ``None`` means this task is not labelled."""
+    """One image of a split and where its labels are; ``None`` means this task is not labelled.
+
+    ``pseudo``: the tasks whose label was made by a teacher.
+    """
 
     name: str
     image: Path
     boxes: BoxLabels | None = None
     semantic: Path | None = None
     drivable: Path | None = None
+    pseudo: frozenset[str] = frozenset()
 
     def tasks(self) -> list[str]:
         """Names of the tasks this image has labels for."""
