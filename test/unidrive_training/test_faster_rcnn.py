@@ -126,7 +126,7 @@ def test_faster_rcnn_losses_equal_torchvision(seed):
     targets = [*TRUTHS, truths()][seed:][:2]
     pyramid = [level[: len(targets)].requires_grad_() for level in pyramid]
     torch.manual_seed(seed)
-    losses = head.losses(pyramid, targets, whole(len(targets)), 1.0)
+    losses = head.losses(pyramid, targets, whole(len(targets)))
     ours = torch.autograd.grad(sum(losses.values()), pyramid)
     torch.manual_seed(seed)
     _, expected = torchvision_forward(official_head, pyramid, targets)
@@ -172,7 +172,7 @@ def test_torchvision_checkpoints_load():
 def test_every_parameter_learns_also_in_evaluation_mode():
     for mode in (True, False):
         head = detector().train(mode)
-        losses = head.losses(small_pyramid(), TRUTHS, whole(2), 3.0)
+        losses = head.losses(small_pyramid(), TRUTHS, whole(2))
         sum(losses.values()).backward()
         still = [
             n for n, p in head.named_parameters() if p.grad is None or p.grad.abs().max() == 0
@@ -182,19 +182,19 @@ def test_every_parameter_learns_also_in_evaluation_mode():
 
 def test_no_truths_are_background_and_no_knowledge_costs_nothing():
     head, pyramid = detector(), small_pyramid()
-    losses = head.losses(pyramid, [truths(), truths()], whole(2), 1.0)
+    losses = head.losses(pyramid, [truths(), truths()], whole(2))
     assert losses['objectness'] > 0 and losses['label'] > 0
     assert losses['rpn_box'] == 0 and losses['box'] == 0
     flat = [truths([10, 10, 10, 30]), truths()]  # no area
     for ignored in ([[0, 0, 96, 64]], [[-99, -99, 199, 199]]):
         targets = [truths(ignored=ignored), truths(ignored=ignored)]
-        losses = head.losses(pyramid, targets, whole(2), 1.0)
+        losses = head.losses(pyramid, targets, whole(2))
         assert all(torch.isfinite(value) for value in losses.values())
     assert sum(losses.values()) == 0
     sum(losses.values()).backward()
-    assert all(torch.isfinite(v) for v in head.losses(pyramid, flat, whole(2), 1.0).values())
+    assert all(torch.isfinite(v) for v in head.losses(pyramid, flat, whole(2)).values())
     unknown = [truths(annotated=torch.zeros(CLASSES, dtype=torch.bool))] * 2
-    losses = head.losses(pyramid, unknown, whole(2), 1.0)
+    losses = head.losses(pyramid, unknown, whole(2))
     assert losses['objectness'] == 0 and abs(losses['label']) < 1e-6
 
 
@@ -295,7 +295,7 @@ def test_faster_rcnn_under_bfloat16():
     head, pyramid = detector(), small_pyramid()
     with torch.autocast('cpu', torch.bfloat16):
         rough = [level.bfloat16() for level in pyramid]
-        losses = head.losses(rough, TRUTHS, whole(2), 3.0)
+        losses = head.losses(rough, TRUTHS, whole(2))
         boxes, scores, class_ids = head.predict(rough, whole(2))
     assert all(v.dtype == torch.float32 and torch.isfinite(v) for v in losses.values())
     assert boxes.dtype == scores.dtype == torch.float32 and class_ids.dtype == torch.int64

@@ -34,7 +34,7 @@ def test_semantic_fpn_equals_detectron2(oracles):
     full = io['logits_full_x4']
     assert (head.predict(pyramid, sizes) != full.argmax(1)).float().mean() < 1e-4
 
-    loss = head.losses(pyramid, labels, sizes, head.truth_count(labels))['label']
+    loss = head.losses(pyramid, labels, sizes)['label']
     torch.testing.assert_close(loss, io['loss'], **close)
     loss.backward()
     for level, features in zip((2, 3, 4, 5), pyramid, strict=True):
@@ -51,15 +51,15 @@ def test_semantic_fpn_ignores_what_is_not_labelled():
     head, pyramid = semantic_head(), small_pyramid()
     pyramid[0].requires_grad_()
     nothing = [torch.full((64, 96), 255, dtype=torch.uint8)] * 2
-    assert head.truth_count(nothing) == 0
-    loss = head.losses(pyramid, nothing, whole(2), 1.0)['label']
+    assert head.divisors(nothing) == {'pixels': 0}
+    loss = head.losses(pyramid, nothing, whole(2), {'pixels': 1.0})['label']
     loss.backward()
     assert loss == 0 and pyramid[0].grad.abs().max() == 0
 
     half = torch.full((64, 96), 255, dtype=torch.uint8)
     half[:, :48] = 3
     pyramid[0].grad = None
-    head.losses(pyramid, [half, nothing[0]], whole(2), head.truth_count([half]))[
+    head.losses(pyramid, [half, nothing[0]], whole(2), head.divisors([half]))[
         'label'
     ].backward()
     assert pyramid[0].grad[0].abs().max() > 0 and pyramid[0].grad[1].abs().max() == 0
@@ -79,8 +79,8 @@ def test_semantic_fpn_class_map(stride, shape):
 def test_semantic_fpn_under_bfloat16():
     head, pyramid = semantic_head(), small_pyramid()
     labels = [torch.randint(0, 5, (64, 96), dtype=torch.uint8)] * 2
-    exact = head.losses(pyramid, labels, whole(2), head.truth_count(labels))['label']
+    exact = head.losses(pyramid, labels, whole(2))['label']
     with torch.autocast('cpu', torch.bfloat16):
-        rough = head.losses(pyramid, labels, whole(2), head.truth_count(labels))['label']
+        rough = head.losses(pyramid, labels, whole(2))['label']
     assert rough.dtype == torch.float32
     torch.testing.assert_close(rough, exact, rtol=0.02, atol=0)

@@ -23,7 +23,7 @@ from unidrive_training.models.nms import greedy_nms
 from unidrive_training.models.region_proposals import RegionProposals, clip
 from unidrive_training.models.registry import DETECTION_TASKS, HEADS
 from unidrive_training.models.roi_pool import PyramidRoIAlign, PyramidTable
-from unidrive_training.models.targets import BoxTarget
+from unidrive_training.models.targets import BoxTarget, completed
 from unidrive_training.typed import Typed
 
 _MATCH_IOU = 0.5  # above it a proposal belongs to a truth
@@ -99,19 +99,23 @@ class FasterRCNNHead(nn.Module):
         )
 
     @staticmethod
-    def truth_count(labels: list[BoxTarget]) -> int:
-        """Number of truth boxes."""
-        return sum(len(target.boxes) for target in labels)
+    def divisors(labels: list[BoxTarget]) -> dict[str, float]:
+        """``images``: their number."""
+        return {'images': float(len(labels))}
 
     def losses(
-        self, pyramid: list[Tensor], labels: list[BoxTarget], sizes: Tensor, count: float
+        self,
+        pyramid: list[Tensor],
+        labels: list[BoxTarget],
+        sizes: Tensor,
+        divisors: dict[str, float] | None = None,
     ) -> dict[str, Tensor]:
         """Weighted ``objectness`` and ``rpn_box`` of the proposals, ``label`` and ``box`` of the
         detections.
 
         Each is a mean over the anchors or proposals that the sampler drew, as in torchvision. It
-        draws as many in every image, whatever the number of truths, so that ``count`` has nothing
-        to add. Where nothing may be drawn a term is 0.
+        draws as many in every image, whatever the number of truths, so that only the number of
+        images counts beyond this process. Where nothing may be drawn a term is 0.
         """
         levels, canvas = _levels(pyramid)
         shapes = [(height, width) for height, width in sizes.tolist()]
@@ -119,12 +123,13 @@ class FasterRCNNHead(nn.Module):
         features = OrderedDict((str(i), level) for i, level in enumerate(levels))
         proposals, terms = self.rpn(ImageList(canvas, shapes), features, targets)
         label, box = self._detection_losses(pyramid, proposals, targets)
-        weights = self.config.loss_weights
+        weights, own = self.config.loss_weights, self.divisors(labels)
+        share = own['images'] / completed(divisors, own)['images']
         return {
-            'objectness': weights.objectness * terms['loss_objectness'],
-            'rpn_box': weights.rpn_box * terms['loss_rpn_box_reg'],
-            'label': weights.label * label,
-            'box': weights.box * box,
+            'objectness': share * weights.objectness * terms['loss_objectness'],
+            'rpn_box': share * weights.rpn_box * terms['loss_rpn_box_reg'],
+            'label': share * weights.label * label,
+            'box': share * weights.box * box,
         }
 
     def _detection_losses(

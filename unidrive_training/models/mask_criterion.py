@@ -83,9 +83,13 @@ def mask_target(
 
 
 def _sampled(label: Tensor, size: tuple[int, int], middle: bool) -> Tensor:
-    """Every n-th row and column."""
     steps = [large // small for large, small in zip(label.shape, size, strict=True)]
-    rows, columns = (slice(step // 2 if middle else 0, None, step) for step in steps)
+    return sampled(label, steps[0], steps[1], middle)
+
+
+def sampled(label: Tensor, down: int, right: int, middle: bool) -> Tensor:
+    """Every n-th row and column of a label map, the first or the middle ones of their cells."""
+    rows, columns = (slice(step // 2 if middle else 0, None, step) for step in (down, right))
     return label[rows, columns]
 
 
@@ -170,16 +174,18 @@ def mask_set_losses(
     matches: list[Match],
     weights: MaskLossWeights,
     count: float,
+    label_weight: float | None = None,
 ) -> dict[str, Tensor]:
     """Deeply supervised set loss, summed over the decoder layers.
 
     class_logits (L, B, Q, K + 1); ``matched``: for each image the mask logits (M, h, w) of its
     pairs in ``matches``. Mask losses, at the size of the targets, are divided by ``count`` (of
-    truth masks). Returns ``label``, ``mask`` and ``dice``, already weighted.
+    truth masks), the label loss by ``label_weight``, the sum of the queries' class weights (of
+    these images, unless given). Returns ``label``, ``mask`` and ``dice``, already weighted.
     """
     focal = dice = 0.0
     with torch.autocast(class_logits.device.type, enabled=False):
-        label = _label_loss(class_logits.float(), targets, matches, weights)
+        label = _label_loss(class_logits.float(), targets, matches, weights, label_weight)
         for x, target, (_, _, indices) in zip(matched, targets, matches, strict=True):
             losses = FocalAndDice.apply(x.float(), indices, target.masks, target.valid)
             focal, dice = focal + losses[0].sum(), dice + losses[1].sum()
@@ -190,9 +196,11 @@ def mask_set_losses(
     }
 
 
-def pixel_loss(masks: Tensor, targets: list[MaskTarget], matches: list[Match]) -> Tensor:
-    """Cross-entropy of a softmax over the queries at every pixel that has a matched class, its
-    mean, summed over the layers; masks (L, B, Q, h, w) logits.
+def pixel_loss(
+    masks: Tensor, targets: list[MaskTarget], matches: list[Match], count: float | None = None
+) -> Tensor:
+    """Cross-entropy of a softmax over the queries at every pixel that has a matched class, summed
+    over the layers and divided by ``count`` (of those pixels); masks (L, B, Q, h, w) logits.
     """
     total = masks.new_zeros((), dtype=torch.float32)
     for layer, logits in enumerate(masks):
@@ -204,7 +212,7 @@ def pixel_loss(masks: Tensor, targets: list[MaskTarget], matches: list[Match]) -
                 owner = queries[now][of_queries.int().argmax(0)]
                 wanted[i] = torch.where(of_queries.any(0), owner, -1)
         summed = F.cross_entropy(logits.float(), wanted, ignore_index=-1, reduction='sum')
-        total = total + summed / (wanted >= 0).sum().clamp(min=1)
+        total = total + summed / (count or (wanted >= 0).sum().clamp(min=1))
     return total
 
 
@@ -213,6 +221,7 @@ def _label_loss(
     targets: list[MaskTarget],
     matches: list[Match],
     weights: MaskLossWeights,
+    total_weight: float | None,
 ) -> Tensor:
     """Weighted mean over the queries, summed over the layers."""
     no_object = class_logits.shape[-1] - 1
@@ -222,7 +231,10 @@ def _label_loss(
     class_weights = torch.ones(no_object + 1, device=class_logits.device)
     class_weights[no_object] = weights.no_object
     of_layers = zip(class_logits.flatten(1, 2), wanted.flatten(1), strict=True)
-    return sum(F.cross_entropy(x, t, class_weights) for x, t in of_layers)
+    if total_weight is None:
+        return sum(F.cross_entropy(x, t, class_weights) for x, t in of_layers)
+    summed = (F.cross_entropy(x, t, class_weights, reduction='sum') for x, t in of_layers)
+    return sum(summed) / total_weight
 
 
 class FocalAndDice(torch.autograd.Function):

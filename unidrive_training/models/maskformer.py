@@ -21,11 +21,12 @@ from unidrive_training.models.mask_criterion import (
     mask_target,
     match_layers,
     pixel_loss,
+    sampled,
 )
 from unidrive_training.models.pixel_decoder import PixelDecoder, single_images
 from unidrive_training.models.position import sine_position
 from unidrive_training.models.registry import HEADS, SEGMENTATION_TASKS
-from unidrive_training.models.targets import padded
+from unidrive_training.models.targets import completed, padded
 from unidrive_training.models.transformer import TransformerDecoder
 from unidrive_training.typed import Typed
 
@@ -117,20 +118,34 @@ class MaskFormerHead(nn.Module):
             self.query_embed.weight,
         )
 
-    @staticmethod
-    def truth_count(labels: list[Tensor]) -> int:
-        """Number of truth masks: classes present, summed over the images."""
-        return sum(int((label.unique() != UNKNOWN).sum()) for label in labels)
+    def divisors(self, labels: list[Tensor]) -> dict[str, float]:
+        """``truths``: classes present, summed over the images; ``queries``: the class weights of
+        their queries; ``pixels``: those of the pixel loss.
+        """
+        config, middle = self.config, self.config.ignored == 'excluded'
+        truths = weight = pixels = 0.0
+        for label in labels:
+            truths += int((label.unique() != UNKNOWN).sum())
+            seen = sampled(label, config.loss_stride, config.loss_stride, middle).unique()
+            matched = min(config.queries, int((seen != UNKNOWN).sum()))
+            weight += matched + config.loss_weights.no_object * (config.queries - matched)
+            pixels += int((sampled(label, 4, 4, middle) != UNKNOWN).sum())
+        return {'truths': truths, 'queries': weight, 'pixels': pixels}
 
     def losses(
-        self, pyramid: list[Tensor], labels: list[Tensor], sizes: Tensor, count: float
+        self,
+        pyramid: list[Tensor],
+        labels: list[Tensor],
+        sizes: Tensor,
+        divisors: dict[str, float] | None = None,
     ) -> dict[str, Tensor]:
         """Weighted ``label``, ``mask``, ``dice`` losses and, where it has a weight, ``pixel``;
-        ``labels``: a (H, W) id map per image.
+        ``labels``: a (H, W) id map per image; ``divisors`` as :meth:`divisors` gives them.
 
         Labels are 255 in the padding, or end where it begins, so that ``sizes`` adds nothing.
         """
         config, weights = self.config, self.config.loss_weights
+        divisors = completed(divisors, self.divisors(labels))
         full, size, small = (_size(pyramid, stride) for stride in (1, config.loss_stride, 4))
         labels = [padded(label, full) for label in labels]
         targets = [mask_target(label, size, small, config.ignored) for label in labels]
@@ -151,9 +166,19 @@ class MaskFormerHead(nn.Module):
             else masks[layers, i, queries]
             for i, (image, (layers, queries, _)) in enumerate(zip(images, matches, strict=True))
         ]
-        terms = mask_set_losses(class_logits, matched, targets, matches, weights, count)
+        terms = mask_set_losses(
+            class_logits,
+            matched,
+            targets,
+            matches,
+            weights,
+            divisors['truths'],
+            divisors['queries'],
+        )
         if weights.pixel:
-            terms['pixel'] = weights.pixel * pixel_loss(masks, targets, matches)
+            terms['pixel'] = weights.pixel * pixel_loss(
+                masks, targets, matches, divisors['pixels']
+            )
         return terms
 
     def scores(self, pyramid: list[Tensor], stride: int = 1) -> Tensor:

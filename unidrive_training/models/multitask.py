@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from unidrive_perception.errors import UserError
 from unidrive_perception.labels import BDD100K_LABELS, UNKNOWN
-from unidrive_training import distributed
 from unidrive_training.models import (  # noqa: F401 (register)
     adapters,
     backbones,
@@ -141,16 +140,25 @@ class MultiTaskModel(TunableModel):
             pyramid = self.adapter(pyramid)
         return pyramid if self.language is None else self.language(pyramid, tokens)
 
+    def divisors(self, targets: Targets) -> dict[str, dict[str, float]]:
+        """``task → {name: number}``: what the losses of a batch are divided by."""
+        return {t: h.divisors(list(targets.of(t).values())) for t, h in self.heads.items()}
+
     def losses(
-        self, images: Tensor, targets: Targets, sizes: Tensor | None = None
+        self,
+        images: Tensor,
+        targets: Targets,
+        sizes: Tensor | None = None,
+        divisors: dict[str, dict[str, float]] | None = None,
     ) -> dict[str, Tensor]:
         """``task/term`` → weighted loss, for the tasks that the batch has labels for.
 
-        A head sees only the images that are labelled for its task.
+        A head sees only the images that are labelled for its task. Where a batch is one part of
+        several, ``divisors`` are those of the whole: the losses of the parts then add up to its
+        own.
         """
         pyramid = self.pyramid(images, sizes)
         sizes = _full_sizes(images) if sizes is None else sizes
-        counts = self._truth_counts(targets)
         result = {}
         for task, head in self.heads.items():
             labels = targets.of(task)
@@ -159,18 +167,9 @@ class MultiTaskModel(TunableModel):
             rows, chosen = list(labels), pyramid
             if rows != list(range(len(images))):
                 chosen = [level[rows] for level in pyramid]
-            terms = head.losses(chosen, list(labels.values()), sizes[rows], counts[task])
+            terms = head.losses(chosen, list(labels.values()), sizes[rows], (divisors or {}).get(task))
             result |= {f'{task}/{name}': value for name, value in terms.items()}
         return result
-
-    def _truth_counts(self, targets: Targets) -> dict[str, float]:
-        """What each task's losses are divided by: the mean number of truths of all processes.
-
-        In one exchange, which every process takes part in whatever its images are labelled for.
-        """
-        counts = [head.truth_count(list(targets.of(t).values())) for t, head in self.heads.items()]
-        means = distributed.mean_over_ranks(counts, self.mean.device)
-        return {task: max(1.0, mean) for task, mean in zip(self.heads, means, strict=True)}
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """boxes (B, N, 4), scores and class_ids (B, N), semantic and drivable (B, h, w) uint8.

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from unidrive_perception.labels import UNKNOWN
 from unidrive_training.models.layers import GroupNorm
 from unidrive_training.models.registry import HEADS, SEGMENTATION_TASKS
-from unidrive_training.models.targets import padded
+from unidrive_training.models.targets import completed, padded
 from unidrive_training.typed import Typed
 
 
@@ -53,19 +53,24 @@ class SemanticFPNHead(nn.Module):
         return self.predictor(sum(scale(level) for scale, level in scales))
 
     @staticmethod
-    def truth_count(labels: list[Tensor]) -> int:
-        """Number of labelled pixels."""
-        return int(sum((label != UNKNOWN).sum() for label in labels))
+    def divisors(labels: list[Tensor]) -> dict[str, float]:
+        """``pixels``: number of the labelled ones."""
+        return {'pixels': float(sum((label != UNKNOWN).sum() for label in labels))}
 
     def losses(
-        self, pyramid: list[Tensor], labels: list[Tensor], sizes: Tensor, count: float
+        self,
+        pyramid: list[Tensor],
+        labels: list[Tensor],
+        sizes: Tensor,
+        divisors: dict[str, float] | None = None,
     ) -> dict[str, Tensor]:
         """Weighted ``label``: cross-entropy at the input's resolution, summed over the labelled
-        pixels and divided by ``count`` of them; ``labels``: a (H, W) id map per image.
+        pixels and divided by ``divisors['pixels']``; ``labels``: a (H, W) id map per image.
 
         So it is the official mean, over the pixels of all processes; 0 where no pixel is labelled.
         Labels are 255 in the padding, or end where it begins, so that ``sizes`` adds nothing.
         """
+        count = completed(divisors, self.divisors(labels))['pixels']
         logits = _upsampled(self(pyramid).float(), 1)
         wanted = torch.stack([padded(label, tuple(logits.shape[-2:])) for label in labels]).long()
         total = F.cross_entropy(logits, wanted, ignore_index=UNKNOWN, reduction='sum')

@@ -20,7 +20,7 @@ from unidrive_training.models.box_ops import apply_deltas, cxcywh_to_xyxy
 from unidrive_training.models.layers import Attention
 from unidrive_training.models.registry import DETECTION_TASKS, HEADS
 from unidrive_training.models.roi_pool import PyramidRoIAlign, PyramidTable
-from unidrive_training.models.targets import BoxTarget
+from unidrive_training.models.targets import BoxTarget, completed
 from unidrive_training.typed import Typed
 
 _DELTA_WEIGHTS = (2.0, 2.0, 1.0, 1.0)
@@ -102,32 +102,35 @@ class SparseRCNNHead(nn.Module):
             boxes = boxes.detach()
         return outputs
 
-    @staticmethod
-    def truth_count(labels: list[BoxTarget]) -> int:
-        """Number of truth boxes."""
-        return sum(len(target.boxes) for target in labels)
+    def divisors(self, labels: list[BoxTarget]) -> dict[str, float]:
+        """``truths``: number of boxes; ``noisy``: of noisy proposals that have one."""
+        asked = self.config.denoising * sum(len(target.boxes) > 0 for target in labels)
+        return {'truths': float(sum(len(target.boxes) for target in labels)), 'noisy': asked}
 
     def losses(
         self,
         pyramid: list[Tensor],
         labels: list[BoxTarget],
         sizes: Tensor,
-        count: float,
+        divisors: dict[str, float] | None = None,
     ) -> dict[str, Tensor]:
-        """Weighted ``label``, ``l1`` and ``giou`` losses over all stages, per ``count`` truths;
-        ``denoising`` is the sum of these three for the noisy proposals, per noisy proposal of this
-        process.
+        """Weighted ``label``, ``l1`` and ``giou`` losses over all stages, per truth; ``denoising``
+        is the sum of these three for the noisy proposals, per noisy proposal. ``divisors`` as
+        :meth:`divisors` gives them.
         """
+        divisors = completed(divisors, self.divisors(labels))
         stages = self(pyramid, sizes)
         scale, weights = whwh(sizes), self.config.loss_weights
         with torch.autocast(pyramid[0].device.type, enabled=False):
-            terms = box_set_losses(stages, labels, scale, weights, count)
+            terms = box_set_losses(stages, labels, scale, weights, divisors['truths'])
         if self.config.denoising:
-            terms['denoising'] = self._denoising_loss(pyramid, labels, scale)
+            terms['denoising'] = self._denoising_loss(
+                pyramid, labels, scale, divisors['noisy']
+            )
         return terms
 
     def _denoising_loss(
-        self, pyramid: list[Tensor], labels: list[BoxTarget], scale: Tensor
+        self, pyramid: list[Tensor], labels: list[BoxTarget], scale: Tensor, count: float
     ) -> Tensor:
         number = self.config.denoising
         proposals = torch.arange(number, device=scale.device)
@@ -147,7 +150,6 @@ class SparseRCNNHead(nn.Module):
             target if len(target.boxes) else replace(target, annotated=target.annotated & False)
             for target in labels
         ]
-        count = max(1.0, float(sum(len(chosen) for chosen, _ in pairs)))
         with torch.autocast(pyramid[0].device.type, enabled=False):
             weights = self.config.loss_weights
             terms = box_set_losses(stages, targets, scale, weights, count, pairs)

@@ -53,6 +53,13 @@ class Targets:
         return getattr(self, task)
 
 
+def completed(given: dict[str, float] | None, own: dict[str, float]) -> dict[str, float]:
+    """What the losses of a head are divided by: what is ``given`` for a whole of which its labels
+    are a part, else its ``own``, but at least 1: there may be no truth.
+    """
+    return {name: max(1.0, value) for name, value in own.items()} | (given or {})
+
+
 def padded(label: Tensor, size: tuple[int, int]) -> Tensor:
     """A (H, W) label map, extended right and below to ``size`` by pixels to be ignored."""
     rows, columns = (side - have for side, have in zip(size, label.shape, strict=True))
