@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,27 +20,49 @@ from pydantic import (
 
 from unidrive_perception.errors import UserError
 from unidrive_training.data.augment import Augmentation
-from unidrive_training.data.stream import Source
+from unidrive_training.data.schedules import Schedule
+from unidrive_training.data.sources import Source
 from unidrive_training.models.multitask import TASKS, ModelConfig
 from unidrive_training.models.tuning import PlanName
 from unidrive_training.models.weight_files import WeightFile
 from unidrive_training.typed import T, Typed, parse, read_yaml
 
+Share = Annotated[float, Field(ge=0, le=1)]
 InputSide = Annotated[int, Field(gt=0, multiple_of=32)]
 """Pixels; the coarsest level of the pyramid has stride 32."""
 
 
 class Phase(Typed):
-    """A stretch of training at one input size (height, width); its learning rate warms up, then
-    decays. ``tuning`` says which parts of the model learn.
+    """A stretch of training at one input size (height, width). ``tuning`` says which parts of the
+    model learn.
+
+    It lasts so many ``iterations``, or ``epochs`` of the labelled images. ``batch_size`` images
+    make one step of the optimizer, over all processes. The learning rate starts at
+    ``warmup_factor`` of its value, grows linearly for ``warmup`` iterations, and decays: by steps
+    (×0.1 at each of ``milestones``, shares of the phase), a cosine to 2 %, or a polynomial of
+    power 0.9.
     """
 
     tuning: PlanName = 'finetune'
     input_size: tuple[InputSide, InputSide]
-    iterations: PositiveInt
+    iterations: PositiveInt | None = None
+    epochs: PositiveFloat | None = None
     batch_size: PositiveInt
     learning_rate: PositiveFloat
     warmup: NonNegativeInt = 200
+    warmup_factor: Share = 0.01
+    decay: Literal['steps', 'cosine', 'constant', 'poly'] = 'cosine'
+    milestones: tuple[Share, ...] = (7 / 9, 25 / 27)  # of Sparse R-CNN: 210k and 250k of 270k
+
+    @model_validator(mode='after')
+    def _has_one_length(self) -> Phase:
+        if (self.iterations is None) == (self.epochs is None):
+            raise ValueError('give either iterations or epochs')
+        return self
+
+    def length(self, images: int) -> int:
+        """Iterations of this phase on so many labelled images."""
+        return self.iterations or max(1, math.ceil(self.epochs * images / self.batch_size))
 
 
 class Pretrained(Typed):
@@ -68,7 +91,12 @@ class TaskWeights(Typed):
 class TrainingConfig(Typed):
     """Everything that determines a training run, beside the data itself.
 
-    ``rate_factors``: a part of parameter names → factor on their learning rate.
+    ``schedule``: which samples make a batch, see :mod:`unidrive_training.data.schedules`;
+    ``task_epochs`` are for the weighted one. ``rate_factors``: a part of parameter names → factor
+    on their learning rate. ``accumulate``: so many parts of a batch go through the model one after
+    the other. ``validation``: folders whose ``val`` split is scored every ``evaluate_every``
+    iterations and at the end. ``broken``: what to do with images and labels that cannot be used.
+    ``resized_copies``: a folder for images shrunk to the size that training needs.
     """
 
     name: str
@@ -76,6 +104,9 @@ class TrainingConfig(Typed):
     model: ModelConfig
     pretrained: Pretrained = Pretrained()
     data: tuple[Source, ...] = ()
+    schedule: Schedule = 'joint'
+    task_epochs: dict[Literal[TASKS], PositiveFloat] = Field(default_factory=dict)
+    broken: Literal['stop', 'skip'] = 'stop'
     augmentation: Augmentation = Augmentation()
     phases: Annotated[list[Phase], Field(min_length=1)]
     loss_weights: TaskWeights = TaskWeights()
@@ -83,12 +114,18 @@ class TrainingConfig(Typed):
     weight_decay: float = 1e-4
     clip_norm: float = 1.0
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
-    score_threshold: Annotated[float, Field(ge=0, le=1)] = 0.3
-    bfloat16: bool = True
+    score_threshold: Share = 0.3
+    precision: Literal['float32', 'bfloat16', 'float16'] = 'bfloat16'
+    accumulate: PositiveInt = 1
+    compile: bool = False
     workers: NonNegativeInt = 1
     cache_gb: Annotated[float, Field(ge=0)] = 4.0  # of decoded images, per worker
+    resized_copies: Path | None = None
     log_every: PositiveInt = 50
     checkpoint_every: PositiveInt = 500
+    keep_checkpoints: PositiveInt = 2
+    validation: tuple[Path, ...] = ()
+    evaluate_every: PositiveInt | None = None
 
     @field_validator('pretrained', mode='before')
     @classmethod
@@ -100,6 +137,8 @@ class TrainingConfig(Typed):
         plans = [phase.tuning for phase in self.phases]
         if plans[0] == 'scratch' and self.pretrained != Pretrained():
             raise ValueError('tuning scratch loads nothing; set pretrained to null')
+        if self.evaluate_every and not self.validation:
+            raise ValueError('evaluate_every needs validation: give folders to score')
         if 'prompt-blocks' in plans and self.model.prompts is None:
             raise ValueError('tuning prompt-blocks needs prompt blocks; set model.prompts to {}')
         return self

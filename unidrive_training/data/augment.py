@@ -20,14 +20,20 @@ _MIN_SIDE = 2.0  # input pixels
 
 
 class Augmentation(Typed):
-    """Ranges of the random changes; scale is relative to the letterboxed size."""
+    """Ranges of the random changes; by default the paper's, which has several scales only.
 
-    scale: tuple[float, float] = (0.8, 1.6)
-    flip: float = 0.5
-    brightness: float = 0.3
-    contrast: float = 0.3
-    saturation: float = 0.4
-    hue: float = 0.03
+    ``short_sides``: the shorter side of the image in pixels, one of these at random, as long as
+    the image fits into the input. ``scale``: a random factor on that; anything but 1 comes with a
+    random shift too.
+    """
+
+    short_sides: tuple[int, ...] = (720, 600)
+    scale: tuple[float, float] = (1.0, 1.0)
+    flip: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
 
 
 def augment(
@@ -60,16 +66,16 @@ def _random_affine(
     options: Augmentation,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """(2, 3) matrix image → input pixels: letterbox scale × random scale, random shift, random
+    """(2, 3) matrix image → input pixels: one of the scales × random scale, random shift, random
     flip.
     """
     height, width = image_size
-    fit = min(input_size[0] / height, input_size[1] / width)
+    side = rng.choice(options.short_sides)
+    fit = min(input_size[0] / height, input_size[1] / width, side / min(height, width))
     factor = fit * np.exp(rng.uniform(*np.log(options.scale)))
     slack_x, slack_y = input_size[1] - factor * width, input_size[0] - factor * height
-    matrix = np.array(
-        [[factor, 0, rng.uniform() * slack_x], [0, factor, rng.uniform() * slack_y]], np.float64
-    )
+    shift = rng.uniform(size=2) if options.scale != (1.0, 1.0) else (0.5, 0.5)
+    matrix = np.array([[factor, 0, shift[0] * slack_x], [0, factor, shift[1] * slack_y]])
     if rng.uniform() < options.flip:
         matrix[0] = [-factor, 0, input_size[1] - matrix[0, 2]]
     # OpenCV's warp maps pixel centres, boxes are measured from pixel corners.

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 
 import torch
@@ -40,12 +41,19 @@ class Targets:
 
     def to(self, device: torch.device) -> Targets:
         """The same targets on another device."""
+        return self._changed(lambda label: label.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Targets:
+        """The same targets in memory that a GPU reads by itself."""
+        return self._changed(Tensor.pin_memory)
+
+    def _changed(self, change: Callable[[Tensor], Tensor]) -> Targets:
         detection = {
-            row: BoxTarget(*(getattr(t, part.name).to(device) for part in fields(BoxTarget)))
+            row: BoxTarget(*(change(getattr(t, part.name)) for part in fields(BoxTarget)))
             for row, t in self.detection.items()
         }
-        semantic = {row: label.to(device) for row, label in self.semantic.items()}
-        drivable = {row: label.to(device) for row, label in self.drivable.items()}
+        semantic = {row: change(label) for row, label in self.semantic.items()}
+        drivable = {row: change(label) for row, label in self.drivable.items()}
         return Targets(detection, semantic, drivable)
 
     def of(self, task: str) -> dict[int, object]:
