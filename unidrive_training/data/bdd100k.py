@@ -96,7 +96,7 @@ def read_split(root: str | Path, split: str) -> list[Record]:
             f'{root}: no images in images/100k/{split} or images/10k/{split}; '
             'give a BDD100K-layout folder (see `unidrive scenes` and `unidrive convert`)'
         )
-    boxes = _read_boxes(root / 'labels' / 'det_20' / f'det_{split}.json')
+    boxes = read_boxes(root / 'labels' / 'det_20' / f'det_{split}.json')
     _warn_of_strangers(root, split, images.keys(), boxes.keys())
     records = []
     for name, path in sorted(images.items()):
@@ -167,7 +167,8 @@ def _existing(path: Path) -> Path | None:
     return path if path.is_file() else None
 
 
-def _read_boxes(path: Path) -> dict[str, BoxLabels]:
+def read_boxes(path: Path) -> dict[str, BoxLabels]:
+    """Boxes of a detection JSON by image name, none without the file; UserError on another one."""
     if not path.is_file():
         return {}
     try:
