@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -139,6 +140,8 @@ class TrainingConfig(Typed):
             raise ValueError('tuning scratch loads nothing; set pretrained to null')
         if self.evaluate_every and not self.validation:
             raise ValueError('evaluate_every needs validation: give folders to score')
+        if self.schedule != 'joint' and any(source.pseudo for source in self.data):
+            raise ValueError(f'schedule {self.schedule} uses true labels only; leave pseudo out')
         if 'prompt-blocks' in plans and self.model.prompts is None:
             raise ValueError('tuning prompt-blocks needs prompt blocks; set model.prompts to {}')
         return self
@@ -160,39 +163,53 @@ def load_config(
 
     Raises UserError naming the file and every key that is unknown or of the wrong type.
     """
-    values = _with_base(Path(path))
-    for override in overrides or []:
-        key, separator, text = override.partition('=')
-        if not separator:
-            raise UserError(f'--set {override}: give KEY=VALUE')
-        try:
-            _assign(values, key.split('.'), yaml.safe_load(text))
-        except yaml.YAMLError as error:
-            raise UserError(f'--set {override}: {text} is not valid YAML') from error
-        except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
-            raise UserError(f'--set {override}: {key} is no setting of {path}') from error
+    values = with_base(Path(path))
+    for setting in overrides or []:
+        override(values, setting, f'--set {setting}', path)
     return parse(cls, values, where=str(path))
 
 
-def _with_base(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+def override(values: dict[str, Any], setting: str, what: str, path: str | Path) -> None:
+    """Set ``dotted.key=value`` (a YAML value) in the settings of the file at ``path``.
+
+    ``what``: the argument, for the sentence of the UserError.
+    """
+    key, separator, text = setting.partition('=')
+    if not separator:
+        raise UserError(f'{what}: give KEY=VALUE')
+    try:
+        _assign(values, key.split('.'), yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise UserError(f'{what}: {text} is not valid YAML') from error
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(f'{what}: {key} is no setting of {path}') from error
+
+
+def with_base(
+    path: Path,
+    read: Callable[[Path], dict[str, Any]] = read_yaml,
+    above: tuple[Path, ...] = (),
+) -> dict[str, Any]:
+    """The settings in a file, over those of its ``base`` (see :func:`load_config`)."""
     if path in above:
         raise UserError(f'{above[0]}: base leads back to {path}')
     if above and not path.is_file():
         raise UserError(f'{above[-1]}: there is no base {path}')
-    values = read_yaml(path)
+    values = read(path)
     if 'base' not in values:
         return values
-    base = _with_base(path.parent / str(values.pop('base')), (*above, path))
-    return _merged(base | {'name': values.get('name')}, values)
+    base = with_base(path.parent / str(values.pop('base')), read, (*above, path))
+    return merged(base | {'name': values.get('name')}, values)
 
 
-def _merged(base: Any, values: Any) -> Any:
+def merged(base: Any, values: Any) -> Any:
+    """``values`` over ``base`` (see :func:`load_config`)."""
     if not isinstance(base, dict) or not isinstance(values, dict):
         return values
     if values.get('name', base.get('name')) != base.get('name'):
         return values
-    merged = base | {key: _merged(base.get(key), value) for key, value in values.items()}
-    return {key: value for key, value in merged.items() if value is not None}
+    both = base | {key: merged(base.get(key), value) for key, value in values.items()}
+    return {key: value for key, value in both.items() if value is not None}
 
 
 def _assign(values: Any, keys: list[str], value: Any) -> None:

@@ -18,8 +18,9 @@ absent.
 from __future__ import annotations
 
 import json
+import os
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,36 +29,13 @@ import numpy as np
 
 from unidrive_perception.errors import UserError
 from unidrive_perception.labels import DETECTION
+from unidrive_training.data.box_labels import BoxLabels, read_boxes
 
-# Names that the official toolkit maps onto the ten classes, and those it maps and ignores.
-_RENAMED = {
-    'bike': 'bicycle',
-    'motor': 'motorcycle',
-    'person': 'pedestrian',
-    'van': 'car',
-    'caravan': 'car',
-}
-_IGNORED = {'other person': 'pedestrian', 'other vehicle': 'car', 'trailer': 'truck'}
 _IMAGE_SETS = ('100k', '10k')
 _IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png')
 
 
-@dataclass
-class BoxLabels:
-    """The boxes of one image.
-
-    ``boxes`` (N, 4) float32 xyxy pixels, ``class_ids`` (N,) int64 detection ids, ``crowd`` (N,)
-    bool (to be neither learned nor counted against a detector), ``annotated`` (10,) bool: classes
-    labelled in this image.
-    """
-
-    boxes: np.ndarray
-    class_ids: np.ndarray
-    crowd: np.ndarray
-    annotated: np.ndarray
-
-
-@dataclass
+@dataclass(slots=True)
 class Record:
     """One image of a split and where its labels are; ``None`` means this task is not labelled.
 
@@ -76,6 +54,17 @@ class Record:
         labels = {'detection': self.boxes, 'semantic': self.semantic, 'drivable': self.drivable}
         return [task for task, label in labels.items() if label is not None]
 
+    def only(self, tasks: Collection[str]) -> Record:
+        """The record without the labels of other tasks."""
+        return Record(
+            self.name,
+            self.image,
+            self.boxes if 'detection' in tasks else None,
+            self.semantic if 'semantic' in tasks else None,
+            self.drivable if 'drivable' in tasks else None,
+            self.pseudo.intersection(tasks),
+        )
+
 
 def check_folder(root: Path) -> None:
     """UserError unless there is such a folder."""
@@ -90,21 +79,21 @@ def read_split(root: str | Path, split: str) -> list[Record]:
     """
     root = Path(root)
     check_folder(root)
-    images = _images(root, split)
+    images = image_files(root, split)
     if not images:
         raise UserError(
             f'{root}: no images in images/100k/{split} or images/10k/{split}; '
             'give a BDD100K-layout folder (see `unidrive scenes` and `unidrive convert`)'
         )
-    boxes = _read_boxes(root / 'labels' / 'det_20' / f'det_{split}.json')
-    _warn_of_strangers(root, split, images.keys(), boxes.keys())
-    records = []
-    for name, path in sorted(images.items()):
-        record = Record(name, path, boxes=boxes.get(name))
-        record.semantic = _existing(root / 'labels/sem_seg/masks' / split / f'{name}.png')
-        record.drivable = _existing(root / 'labels/drivable/masks' / split / f'{name}.png')
-        records.append(record)
-    return records
+    boxes = read_boxes(root / 'labels' / 'det_20' / f'det_{split}.json')
+    semantic = _files(root / 'labels' / 'sem_seg' / 'masks' / split, ('.png',))
+    drivable = _files(root / 'labels' / 'drivable' / 'masks' / split, ('.png',))
+    found = {'det_20': boxes, 'sem_seg': semantic, 'drivable': drivable}
+    _warn_of_strangers(root, split, images, found)
+    return [
+        Record(name, path, boxes.get(name), semantic.get(name), drivable.get(name))
+        for name, path in sorted(images.items())
+    ]
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -137,73 +126,34 @@ def find_image(folder: Path, name: str) -> Path:
     raise UserError(f'{folder}: no image {name} ({", ".join(_IMAGE_SUFFIXES)}); download it again')
 
 
-def _images(root: Path, split: str) -> dict[str, Path]:
+def image_files(root: Path, split: str) -> dict[str, Path]:
+    """The images of a split by name; where one is in both sets, it is the file of 100k."""
     found: dict[str, Path] = {}
     for image_set in reversed(_IMAGE_SETS):
-        folder = root / 'images' / image_set / split
-        if folder.is_dir():
-            found |= {p.stem: p for p in folder.iterdir() if p.suffix.lower() in _IMAGE_SUFFIXES}
+        found |= _files(root / 'images' / image_set / split, _IMAGE_SUFFIXES)
     return found
 
 
+def _files(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
+    """The files of a folder by name; listing it once is much faster than asking for each."""
+    if not folder.is_dir():
+        return {}
+    parts = (os.path.splitext(name) for name in os.listdir(folder))
+    return {stem: folder / f'{stem}{end}' for stem, end in parts if end.lower() in suffixes}
+
+
 def _warn_of_strangers(
-    root: Path, split: str, images: Collection[str], boxes: Collection[str]
+    root: Path, split: str, images: Collection[str], labels: Mapping[str, Collection[str]]
 ) -> None:
     """Labels whose image is missing are the usual sign of a wrong or half download."""
-    found = {'det_20': set(boxes)}
-    for kind in ('sem_seg', 'drivable'):
-        found[kind] = {path.stem for path in (root / f'labels/{kind}/masks' / split).glob('*.png')}
-    for kind, names in found.items():
-        strangers = sorted(names - set(images))
+    for kind, names in labels.items():
+        strangers = sorted(set(names) - set(images))
         if strangers:
             warnings.warn(
                 f'{root}: {len(strangers)} {kind} labels of {split} have no image, '
                 f'the first {strangers[0]}',
                 stacklevel=3,
             )
-
-
-def _existing(path: Path) -> Path | None:
-    return path if path.is_file() else None
-
-
-def _read_boxes(path: Path) -> dict[str, BoxLabels]:
-    if not path.is_file():
-        return {}
-    try:
-        document = json.loads(path.read_text())
-        frames, config = document, None
-        if isinstance(document, dict):
-            frames, config = document['frames'], document.get('config')
-        annotated = _annotated(config)
-        return {Path(f['name']).stem: _frame_boxes(f, annotated) for f in frames}
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f'{path}: not a BDD100K detection file ({error!r})') from error
-
-
-def _annotated(config: dict | None) -> np.ndarray:
-    names = [c['name'] for c in (config or {}).get('categories') or []] or DETECTION.names
-    return np.isin(DETECTION.names, [_RENAMED.get(name, name) for name in names])
-
-
-def _frame_boxes(frame: dict, annotated: np.ndarray) -> BoxLabels:
-    boxes, class_ids, crowd = [], [], []
-    for label in frame.get('labels') or []:
-        category = _RENAMED.get(label['category'], label['category'])
-        ignored = category in _IGNORED
-        category = _IGNORED.get(category, category)
-        if category not in DETECTION.names or not label.get('box2d'):
-            continue  # lanes and drivable polygons share the file in older releases
-        box, attributes = label['box2d'], label.get('attributes') or {}
-        boxes.append([box['x1'], box['y1'], box['x2'], box['y2']])
-        class_ids.append(DETECTION.names.index(category))
-        crowd.append(ignored or bool(attributes.get('crowd')) or bool(attributes.get('ignored')))
-    return BoxLabels(
-        np.asarray(boxes, np.float32).reshape(-1, 4),
-        np.asarray(class_ids, np.int64),
-        np.asarray(crowd, bool),
-        annotated.copy(),
-    )
 
 
 @dataclass

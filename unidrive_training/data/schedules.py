@@ -34,7 +34,7 @@ def task_of_each_step(
     """
     if schedule in ('joint', 'zeroing'):
         return [None] * steps
-    tasks = [task for task, count in labelled.items() if count]
+    tasks = list(labelled)
     if schedule == 'round-robin':
         return [tasks[step % len(tasks)] for step in range(steps)]
     weights = np.ones(len(tasks))

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
@@ -24,9 +24,9 @@ Task = Literal[tuple(BDD100K_LABELS)]
 class Source(Typed):
     """One BDD100K-layout folder and its share of every batch, relative to the other sources.
 
-    Of its true labels those of ``tasks`` count (all, unless given), and of these the ones that
-    ``setting`` leaves (:mod:`unidrive_training.data.settings`). ``pseudo``: the folder of
-    `unidrive pseudo-label` for images that lack labels.
+    Of its true labels those count that ``setting`` leaves (:mod:`unidrive_training.data.settings`),
+    and of these the ones of ``tasks`` (all, unless given). ``pseudo``: the folder of
+    `unidrive pseudo-label` for what is then missing.
     """
 
     root: Path
@@ -42,23 +42,24 @@ class Source(Typed):
             check_folder(self.pseudo)
 
     def read(
-        self, split: str, with_pseudo: bool = True, broken: Literal['stop', 'skip'] = 'stop'
+        self,
+        wanted: Collection[str],
+        with_pseudo: bool = True,
+        broken: Literal['stop', 'skip'] = 'stop',
     ) -> list[Record]:
-        """The images of a split that have a label."""
-        records = read_split(self.root, split)
-        if self.tasks is not None:
-            records = [_only(record, self.tasks) for record in records]
+        """The training images that have a label of the ``wanted`` tasks, without other labels."""
+        records = read_split(self.root, 'train')
         if self.setting:
             records = apply_setting(load_setting(self.setting), records)
+        if self.tasks is not None:
+            records = [record.only(self.tasks) for record in records]
         if self.pseudo and with_pseudo:
-            records = add_pseudo_labels(records, self.pseudo, split)
-        labelled = drop_broken([r for r in records if r.tasks()], split, broken)
+            records = add_pseudo_labels(records, self.pseudo, 'train')
+        records = [record.only(wanted) for record in records]
+        labelled = drop_broken([r for r in records if r.tasks()], 'train', broken)
         if not labelled:
-            raise UserError(f'{self.root}: no {split} image has a label')
+            raise UserError(
+                f'{self.root}: no training image has a label of {", ".join(wanted)}; '
+                'leave this folder out'
+            )
         return labelled
-
-
-def _only(record: Record, tasks: tuple[str, ...]) -> Record:
-    """The record without the labels of other tasks."""
-    fields = {'detection': 'boxes', 'semantic': 'semantic', 'drivable': 'drivable'}
-    return replace(record, **{f: None for task, f in fields.items() if task not in tasks})

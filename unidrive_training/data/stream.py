@@ -7,8 +7,8 @@ batch), so training resumes exactly, and the batch is the same however many proc
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +18,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from unidrive_perception.errors import UserError
-from unidrive_perception.labels import BDD100K_LABELS
+from unidrive_perception.labels import BDD100K_LABELS, DETECTION
 from unidrive_training.data.augment import Augmentation, augment
 from unidrive_training.data.bdd100k import Record, read_image
 from unidrive_training.data.resized import ResizedCopies
@@ -34,11 +34,13 @@ class TrainingData:
     def __init__(
         self,
         sources: Sequence[Source],
+        tasks: Collection[str],
         schedule: Schedule = 'joint',
         broken: Literal['stop', 'skip'] = 'stop',
     ) -> None:
+        """``tasks``: those to be learned."""
         self.sources, self.schedule = sources, schedule
-        self.records = [s.read('train', schedule == 'joint', broken) for s in sources]
+        self.records = [s.read(tasks, schedule == 'joint', broken) for s in sources]
 
     def __len__(self) -> int:
         """Images with a label: an epoch."""
@@ -47,13 +49,15 @@ class TrainingData:
     def labelled(self) -> dict[str, int]:
         """Images with a true label, by task."""
         counts = Counter(t for rs in self.records for r in rs for t in set(r.tasks()) - r.pseudo)
-        return {task: counts[task] for task in BDD100K_LABELS}
+        return {task: counts[task] for task in BDD100K_LABELS if counts[task]}
 
     def annotated(self) -> list[str]:
         """Names of the detection classes that some image has true labels of."""
-        boxes = [r.boxes for rs in self.records for r in rs if r.boxes and r.of('detection')]
-        known = np.any([b.annotated for b in boxes], axis=0) if boxes else []
-        return [n for n, k in zip(BDD100K_LABELS['detection'].names, known) if k]  # noqa: B905
+        known = np.zeros(len(DETECTION), bool)
+        for record in (record for records in self.records for record in records):
+            if record.boxes is not None and 'detection' not in record.pseudo:
+                known |= record.boxes.annotated
+        return [name for name, is_known in zip(DETECTION.names, known, strict=True) if is_known]
 
     def summary(self) -> str:
         """A line per source: how many images are labelled for each task."""
@@ -135,7 +139,7 @@ class TrainingStream(Dataset):
     def _pool(self, task: str | None, batch_size: int) -> _Pool:
         images = {}
         for source, records in enumerate(self.data.records):
-            chosen = [i for i, r in enumerate(records) if task is None or r.of(task)]
+            chosen = [i for i, r in enumerate(records) if task is None or task in r.tasks()]
             if chosen:
                 images[source] = np.array(chosen)
         counts = quotas([self.data.sources[s].weight for s in images], batch_size)

@@ -195,6 +195,17 @@ class MaskFormerHead(nn.Module):
         best = [s.permute(0, 2, 3, 1).contiguous().argmax(3).to(torch.uint8) for s in strips]
         return torch.cat(best, 1)
 
+    def predict_with_confidence(
+        self, pyramid: list[Tensor], sizes: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """As :meth:`predict`, and the score of the class, (B, H/s, W/s) float32.
+
+        A score is a sum over the queries and may exceed 1; its confidence is 1 then.
+        """
+        strips = self._score_strips(pyramid, self.config.output_stride)
+        scores, classes = zip(*(strip.float().max(1) for strip in strips), strict=True)
+        return torch.cat(classes, 1).to(torch.uint8), torch.cat(scores, 1).clamp(max=1)
+
     def _score_strips(self, pyramid: list[Tensor], stride: int) -> Iterator[Tensor]:
         """:meth:`scores` in strips of rows, so that the upsampled masks of all queries, 100 MB for
         a small image, need not go through main memory; in one piece for the exported program.

@@ -179,35 +179,44 @@ class MultiTaskModel(TunableModel):
         return self._predict(images, None)
 
     @torch.no_grad()
-    def predict(self, images: Tensor, sizes: Tensor | None = None) -> dict[str, Tensor]:
-        """As :meth:`forward`; masks are 255 in the padding.
+    def predict(
+        self, images: Tensor, sizes: Tensor | None = None, confidence: bool = False
+    ) -> dict[str, Tensor]:
+        """As :meth:`forward`; masks are 255 in the padding. With ``confidence`` also
+        semantic_confidence and drivable_confidence (B, h, w) float32: the largest class score of
+        each pixel, 0..1, and 0 in the padding.
 
         Images of one size go through the model together, cut down to it, so that a result depends
         neither on the padding nor on the other images.
         """
         if sizes is None:
-            return self(images)
+            return self._predict(images, None, confidence)
         rows, parts = [], []
         for size in sizes.unique(dim=0):
             rows.append((sizes == size).all(1).nonzero()[:, 0])
             height, width = (-(-int(side) // _STRIDE) * _STRIDE for side in size)
-            part = self._predict(images[rows[-1], :height, :width], sizes[rows[-1]])
-            for task in BDD100K_LABELS.keys() & part.keys():
-                part[task] = _on_canvas(part[task], height, size, images.shape[1:3])
+            part = self._predict(images[rows[-1], :height, :width], sizes[rows[-1]], confidence)
+            for name in part.keys() - {'boxes', 'scores', 'class_ids'}:
+                part[name] = _on_canvas(part[name], height, size, images.shape[1:3])
             parts.append(part)
         order = torch.cat(rows).argsort()
         return {name: torch.cat([part[name] for part in parts])[order] for name in parts[0]}
 
-    def _predict(self, images: Tensor, sizes: Tensor | None) -> dict[str, Tensor]:
+    def _predict(
+        self, images: Tensor, sizes: Tensor | None, confidence: bool = False
+    ) -> dict[str, Tensor]:
         pyramid = self.pyramid(images, sizes)
         sizes = _full_sizes(images) if sizes is None else sizes
         outputs: dict[str, Tensor] = {}
         for task, head in self.heads.items():
-            prediction = head.predict(pyramid, sizes)
             if task == 'detection':
+                prediction = head.predict(pyramid, sizes)
                 outputs |= dict(zip(('boxes', 'scores', 'class_ids'), prediction, strict=True))
+            elif confidence:
+                prediction = head.predict_with_confidence(pyramid, sizes)
+                outputs |= dict(zip((task, f'{task}_confidence'), prediction, strict=True))
             else:
-                outputs[task] = prediction
+                outputs[task] = head.predict(pyramid, sizes)
         return outputs
 
     def fold(self) -> None:
@@ -230,9 +239,12 @@ def _content(sizes: Tensor, canvas: tuple[int, int]) -> Tensor:
 
 
 def _on_canvas(mask: Tensor, height: int, size: Tensor, canvas: tuple[int, int]) -> Tensor:
-    """A (B, h, w) mask of ``height`` input rows at the canvas's size; 255 outside of ``size``."""
+    """A (B, h, w) mask of ``height`` input rows at the canvas's size; 255 outside of ``size``, a
+    confidence 0.
+    """
     stride = height // mask.shape[1]
-    full = mask.new_full((len(mask), *(side // stride for side in canvas)), UNKNOWN)
+    fill = 0 if mask.is_floating_point() else UNKNOWN
+    full = mask.new_full((len(mask), *(side // stride for side in canvas)), fill)
     rows, columns = (-(-int(side) // stride) for side in size)
     full[:, :rows, :columns] = mask[:, :rows, :columns]
     return full

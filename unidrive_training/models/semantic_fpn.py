@@ -81,6 +81,14 @@ class SemanticFPNHead(nn.Module):
         logits = _upsampled(self(pyramid).float(), self.config.output_stride)
         return logits.argmax(1).to(torch.uint8)
 
+    def predict_with_confidence(
+        self, pyramid: list[Tensor], sizes: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """As :meth:`predict`, and the probability of the class, (B, H/s, W/s) float32."""
+        logits = _upsampled(self(pyramid).float(), self.config.output_stride)
+        best, classes = logits.max(1)
+        return classes.to(torch.uint8), (best - logits.logsumexp(1)).exp()
+
 
 def _to_stride_4(level: int, in_channels: int, config: SemanticFPNHead.Config) -> nn.Sequential:
     """P2 has one convolution; a coarser level one, each followed by ×2, per halving since P2."""

@@ -1,0 +1,176 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""``unidrive pseudo-label``: teachers label what is not labelled, in any number of processes."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from unidrive_perception.errors import UserError
+from unidrive_perception.labels import DETECTION
+from unidrive_training import distributed
+from unidrive_training.data.bdd100k import Record, read_split
+from unidrive_training.data.settings import apply_setting, load_setting
+from unidrive_training.engine.cli import check_device
+from unidrive_training.engine.labelling import Job, Labelling
+from unidrive_training.engine.pseudo_label_files import PseudoLabelFiles
+from unidrive_training.engine.teachers import Teacher, Thresholds, load_teachers
+from unidrive_training.models.multitask import TASKS
+
+_NAMED = 10  # unreadable images that are named on the screen; the index names all
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument('data', type=Path, help='BDD100K-layout folder, labelled in part or not')
+    parser.add_argument('out', type=Path, help='new folder for the labels, in the same layout')
+    parser.add_argument(
+        '--teacher',
+        action='append',
+        required=True,
+        metavar='TASK=RUN',
+        help='run folder or checkpoint of `unidrive train` that labels this task; repeatable',
+    )
+    parser.add_argument('--split', default='train')
+    parser.add_argument('--setting', metavar='NAME', help='of the true labels only those it keeps')
+    parser.add_argument(
+        '--tasks', nargs='+', choices=TASKS, help='of the true labels only those of these tasks'
+    )
+    parser.add_argument('--box-score', type=float, default=0.5, help='least score of a box')
+    parser.add_argument(
+        '--mask-confidence', type=float, default=0.3, help='least confidence of a mask pixel'
+    )
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--batch-size', type=int, default=4, help='images at once, per process')
+    parser.add_argument('--workers', type=int, default=2, help='loading processes, per process')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Label every image that lacks a label of a teacher's task."""
+    thresholds = _check(args)
+    paths = _teacher_paths(args.teacher)
+    records = _records(args)
+    device = distributed.start(args.device)
+    teachers = load_teachers(paths, device)
+    settings = _settings(args, teachers, thresholds)
+    files = PseudoLabelFiles(args.out, args.split)
+    leads = distributed.rank() == 0
+    if files.open(settings):
+        if leads:
+            files.tidy()
+            print(f'{args.out}: all pseudo-labels are there already')
+        return 0
+    jobs = [Job(r, tuple(t for t in paths if t not in r.tasks())) for r in records]
+    jobs = [job for job in jobs if job.tasks]
+    wait = distributed.patient_barrier()
+    done = files.done()
+    if leads:
+        print(_begun(jobs, len(records), done), flush=True)
+    wait()  # or a process would list what another has made since
+    Labelling(jobs, teachers, thresholds, files, done).run(args.batch_size, args.workers)
+    wait()
+    if leads:
+        classes = next((t.classes for t in teachers if 'detection' in t.tasks), DETECTION.names)
+        print(_summary(files.merge(settings, [job.record.name for job in jobs], classes), paths))
+        print(f'→ {args.out}')
+    return 0
+
+
+def _check(args: argparse.Namespace) -> Thresholds:
+    check_device(args.device)
+    for name in ('box_score', 'mask_confidence'):
+        value = getattr(args, name)
+        if not 0 <= value <= 1:
+            raise UserError(f'--{name.replace("_", "-")} {value}: give a number from 0 to 1')
+    if args.batch_size < 1:
+        raise UserError(f'--batch-size {args.batch_size}: give at least 1')
+    if args.workers < 0:
+        raise UserError(f'--workers {args.workers}: give at least 0')
+    if args.out.resolve() == args.data.resolve():
+        raise UserError(f'{args.out} is the data itself; give a new folder for the pseudo-labels')
+    return Thresholds(args.box_score, args.mask_confidence)
+
+
+def _teacher_paths(texts: list[str]) -> dict[str, Path]:
+    paths = {}
+    for text in texts:
+        task, _, path = text.partition('=')
+        if task not in TASKS or not path:
+            raise UserError(f'--teacher {text}: give TASK=RUN, TASK one of {", ".join(TASKS)}')
+        if task in paths:
+            raise UserError(f'--teacher {text}: {task} has a teacher already')
+        paths[task] = Path(path)
+    return paths
+
+
+def _records(args: argparse.Namespace) -> list[Record]:
+    """The images with those true labels that count."""
+    records = read_split(args.data, args.split)
+    if args.setting:
+        records = apply_setting(load_setting(args.setting), records)
+    if args.tasks:
+        labels = {'boxes': 'detection', 'semantic': 'semantic', 'drivable': 'drivable'}
+        away = {label: None for label, task in labels.items() if task not in args.tasks}
+        records = [replace(record, **away) for record in records]
+    return records
+
+
+def _settings(
+    args: argparse.Namespace, teachers: Sequence[Teacher], thresholds: Thresholds
+) -> dict[str, Any]:
+    """All that the labels depend on, as the index holds it."""
+    setting = args.setting
+    if setting:
+        content = load_setting(setting).model_dump_json().encode()
+        setting = f'{setting} (sha256 {hashlib.sha256(content).hexdigest()[:16]})'
+    return {
+        'version': 1,
+        'data': str(args.data.resolve()),
+        'split': args.split,
+        'setting': setting,
+        'tasks': sorted(args.tasks) if args.tasks else None,
+        'teachers': {
+            task: {
+                'teacher': teacher.name,
+                'weights_sha256': teacher.sha256,
+                'threshold': thresholds.of(task),
+            }
+            for teacher in teachers
+            for task in teacher.tasks
+        },
+    }
+
+
+def _begun(jobs: Sequence[Job], images: int, done: set[str]) -> str:
+    counts = Counter(task for job in jobs for task in job.tasks)
+    tasks = ', '.join(f'{task} {counts[task]}' for task in TASKS if counts[task]) or 'nothing'
+    ready = sum(job.record.name in done for job in jobs)
+    return f'{images} images, to label: {tasks}' + (f'; {ready} are done already' * bool(ready))
+
+
+def _summary(index: dict[str, Any], tasks: dict[str, Path]) -> str:
+    lines = []
+    for task in tasks:
+        threshold = index['teachers'][task]['threshold']
+        facts = [image[task] for image in index['images'].values() if task in image]
+        line = f'{task}: {len(facts)} images'
+        if facts and task == 'detection':
+            line += f', {sum(f["boxes"] for f in facts)} boxes of score ≥ {threshold}'
+        elif facts:
+            kept = 100 * float(np.mean([f['kept'] for f in facts]))
+            line += f', {kept:.1f} % of their pixels of confidence ≥ {threshold}'
+        lines.append(line)
+    if unreadable := index['unreadable']:
+        more = f' and {len(unreadable) - _NAMED} more' * (len(unreadable) > _NAMED)
+        names = ', '.join(unreadable[:_NAMED])
+        lines.append(f'{len(unreadable)} images could not be read: {names}{more}')
+    return '\n'.join(lines)

@@ -1,0 +1,140 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The output folder of ``unidrive pseudo-label``, of which a kill at any moment loses nothing.
+
+Below ``.work`` each finished image has a small JSON file, written last, beside the settings that
+it was made with. When all images have theirs, they become one detection JSON and the index.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from unidrive_perception.errors import UserError
+from unidrive_training import distributed
+from unidrive_training.data.bdd100k import Record
+from unidrive_training.data.pseudo_labels import INDEX, WORK, boxes_file, mask_file
+from unidrive_training.engine.teachers import PseudoLabels
+
+
+class PseudoLabelFiles:
+    """Pseudo-labels of one split in one folder; several processes may write to it at once."""
+
+    def __init__(self, folder: Path, split: str) -> None:
+        self.folder, self.split = folder, split
+        self._work = folder / WORK
+        self._images = self._work / 'images'
+        self._index = folder / INDEX
+
+    def open(self, settings: dict[str, Any]) -> bool:
+        """Begin or go on; whether all is done already.
+
+        Raises UserError when the folder was begun with other settings or holds something else.
+        """
+        for path in (self._index, self._work / INDEX):
+            if path.is_file():
+                then = json.loads(path.read_text())
+                if change := _change({key: then.get(key) for key in settings}, settings):
+                    raise UserError(
+                        f'{self.folder}: its pseudo-labels were begun otherwise ({change}); run '
+                        'the same command, or give a new folder'
+                    )
+                return path == self._index
+        if self.folder.exists() and {path.name for path in self.folder.iterdir()} - {WORK}:
+            raise UserError(f'{self.folder} holds other files; give a new folder')
+        self._images.mkdir(parents=True, exist_ok=True)
+        self._replace(self._work / INDEX, json.dumps(settings, indent=2).encode())
+        return False
+
+    def done(self) -> set[str]:
+        """Names of the images that need nothing more."""
+        return {path.stem for path in self._images.glob('*.json')}
+
+    def store(self, record: Record, labels: PseudoLabels) -> None:
+        """Write an image's masks, then its JSON."""
+        for task, mask in labels.masks.items():
+            path = mask_file(self.folder, task, self.split, record.name)
+            self._replace(path, _png(mask))
+        self._finish(
+            record.name, {'file': record.image.name, 'boxes': labels.boxes, 'facts': labels.facts}
+        )
+
+    def store_unreadable(self, name: str) -> None:
+        """There is nothing to label."""
+        self._finish(name, {'unreadable': True})
+
+    def merge(self, settings: dict[str, Any], names: Iterable[str], classes: list[str]) -> dict:
+        """One detection JSON and the index, which is returned, for all images; nothing else stays.
+
+        ``classes``: names of the detection classes that are labelled.
+        """
+        facts: dict[str, dict] = {}
+        unreadable: list[str] = []
+        partial = self._work / 'boxes.json'
+        with partial.open('w') as file:
+            file.write('{"frames": [')
+            separator = '\n'
+            for name in names:
+                image = self._read(name)
+                if 'unreadable' in image:
+                    unreadable.append(name)
+                    continue
+                facts[name] = image['facts']
+                if image['boxes'] is not None:
+                    frame = {'name': image['file'], 'attributes': {}, 'timestamp': 0}
+                    file.write(separator + json.dumps(frame | {'labels': image['boxes']}))
+                    separator = ',\n'
+            categories = [{'name': name} for name in classes]
+            file.write(f'\n], "config": {json.dumps({"categories": categories})}}}\n')
+        if 'detection' in settings['teachers']:
+            path = boxes_file(self.folder, self.split)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(partial, path)
+        index = settings | {'images': facts, 'unreadable': unreadable}
+        self._replace(self._index, json.dumps(index, indent=1).encode())
+        self.tidy()
+        return index
+
+    def tidy(self) -> None:
+        """Remove what a kill after the index was written has left."""
+        if self._work.exists():
+            shutil.rmtree(self._work)
+
+    def _finish(self, name: str, facts: dict[str, Any]) -> None:
+        self._replace(self._images / f'{name}.json', json.dumps(facts).encode())
+
+    def _read(self, name: str) -> dict[str, Any]:
+        with suppress(FileNotFoundError):
+            return json.loads((self._images / f'{name}.json').read_text())
+        raise UserError(f'{self.folder}: image {name} is not labelled; run the same command again')
+
+    def _replace(self, path: Path, content: bytes) -> None:
+        """Write aside, below ``.work``, and rename."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self._work / f'{path.name}.{distributed.rank()}.{os.getpid()}.part'
+        partial.write_bytes(content)
+        os.replace(partial, path)
+
+
+def _png(mask: np.ndarray) -> bytes:
+    return cv2.imencode('.png', mask, [cv2.IMWRITE_PNG_COMPRESSION, 3])[1].tobytes()
+
+
+def _change(then: Any, now: Any, key: str = '') -> str | None:
+    """The first value that differs, in words."""
+    if isinstance(then, dict) and isinstance(now, dict):
+        for name in sorted(then.keys() | now.keys()):
+            inner = f'{key}.{name}' if key else name
+            if found := _change(then.get(name, 'absent'), now.get(name, 'absent'), inner):
+                return found
+        return None
+    return None if then == now else f'{key} was {then}, is {now}'
