@@ -5,20 +5,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from datetime import timedelta
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
 
 
 def start(device: str) -> str:
     """Join the group that torchrun describes in the environment; returns this process's device."""
     if int(os.environ.get('WORLD_SIZE', '1')) == 1:
         return device
-    dist.init_process_group('nccl' if device.startswith('cuda') else 'gloo')
-    return f'cuda:{os.environ["LOCAL_RANK"]}' if device == 'cuda' else device
+    on_gpu = device.startswith('cuda')
+    if on_gpu:
+        device = f'cuda:{os.environ["LOCAL_RANK"]}'
+        torch.cuda.set_device(device)
+    if not dist.is_initialized():
+        dist.init_process_group('nccl' if on_gpu else 'gloo')
+    return device
 
 
 def rank() -> int:
@@ -31,40 +33,19 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def mean_over_ranks(values: list[float], device: torch.device) -> list[float]:
-    """Mean of each number over the processes. All of them must call it, with as many numbers."""
+def sum_over_ranks(values: list[float], device: torch.device) -> list[float]:
+    """Sum of each number over the processes. All of them must call it, with as many numbers."""
     if world_size() == 1:
         return values
     total = torch.tensor(values, dtype=torch.float64, device=device)
     dist.all_reduce(total)
-    return (total / world_size()).tolist()
+    return total.tolist()
 
 
-def average_gradients(model: nn.Module) -> None:
-    """Give every process the mean gradient; a parameter without one counts as zero there."""
+def gather(value: object) -> list:
+    """The plain-data ``value`` of every process. All of them must call it."""
     if world_size() == 1:
-        return
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    flat: Tensor = torch.cat(
-        [(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters]
-    )
-    dist.all_reduce(flat)
-    flat /= world_size()
-    for parameter, part in zip(
-        parameters, flat.split([p.numel() for p in parameters]), strict=True
-    ):
-        # In the parameter's own memory layout: the fused optimizer goes through both as flat
-        # memory, and would update a channels-last kernel in the wrong places otherwise.
-        parameter.grad = torch.empty_like(parameter).copy_(part.view_as(parameter))
-
-
-def patient_barrier() -> Callable[[], None]:
-    """A function that waits until all processes call it, for days if need be.
-
-    An ordinary barrier gives up after minutes, too early where one process has more work than
-    another. All processes must make it together, and soon after :func:`start`.
-    """
-    if world_size() == 1:
-        return lambda: None
-    group = dist.new_group(backend='gloo', timeout=timedelta(days=30))
-    return lambda: dist.barrier(group)
+        return [value]
+    values: list = [None] * world_size()
+    dist.all_gather_object(values, value)
+    return values

@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(args.config, args.set, ClassificationConfig)
     config.check()
     train, test = read_images(config.data, args.data, args.download)
-    trainer = ClassifierTrainer(config, train, test, args.out, args.device, args.resume)
+    trainer = ClassifierTrainer(config, train, test, args.out, args.device)
     published = published_millions(
         config.backbone['name'], len(train.classes), config.tuning, config.prompts
     )

@@ -61,14 +61,14 @@ class ClassifierTrainer:
         test: LabelledImages,
         folder: Path,
         device: str,
-        resume: bool = False,
     ) -> None:
         config.check()
         self.config, self.folder, self.device = config, folder, torch.device(device)
         self.train_images, self.test_images = train, test
         torch.manual_seed(config.seed)
         self.model = ImageClassifier(config.backbone, config.prompts, len(train.classes))
-        if config.pretrained and not resume:
+        state = open_run(folder, config)
+        if config.pretrained and state is None:
             path = weight_path(config.pretrained, config.backbone['name'], 'pretrained')
             print(load_backbone(self.model.backbone, path, config.pretrained.format))
         self.model.to(self.device, memory_format=torch.channels_last)
@@ -76,7 +76,7 @@ class ClassifierTrainer:
         self.optimizer = _optimizer(self.model, config)
         self.epoch = 0
         self.seconds = 0.0
-        if state := open_run(folder, config, resume):
+        if state is not None:
             self._restore(state)
 
     def run(self) -> Scores:
@@ -92,7 +92,7 @@ class ClassifierTrainer:
                 for name, value in (('loss', loss), *vars(scores).items()):
                     writer.add_scalar(name, value, self.epoch)
                 tqdm.write(f'epoch {self.epoch}: loss {loss:.3f}, {scores}')
-                save_checkpoint(self.folder, self._state())
+                save_checkpoint(self.folder, self._state(), self.epoch)
         return scores or self.evaluate()
 
     def _train_epoch(self) -> float:
@@ -123,7 +123,7 @@ class ClassifierTrainer:
         if not math.isfinite(value):
             raise UserError(
                 f'loss is {value} in epoch {self.epoch + 1}; lower the learning rate or '
-                '--set bfloat16=false, and --resume'
+                '--set bfloat16=false, and give a new run folder'
             )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -1,11 +1,16 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints: written in one step, so a run killed at any moment goes on from the last."""
+"""Checkpoints: written aside and renamed, so a run killed at any moment goes on from the last
+complete one. The last few are kept, and the best.
+"""
 
 from __future__ import annotations
 
 import os
 import pickle
+import re
+import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -16,40 +21,79 @@ from unidrive_training.config import TrainingConfig
 from unidrive_training.models.multitask import MultiTaskModel
 from unidrive_training.typed import Typed, parse
 
-FILE_NAME = 'checkpoint.pt'
+BEST = 'best.pt'
+_NUMBERED = re.compile(r'checkpoint_(\d+)\.pt')
 
 
-def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
-    """Replace the folder's checkpoint by ``state`` in one step."""
-    partial = folder / f'{FILE_NAME}.part'
+def save_checkpoint(folder: Path, state: dict[str, Any], number: int, keep: int = 1) -> None:
+    """Write the checkpoint of step ``number``; of those before, the last ``keep`` - 1 stay."""
+    _write(folder / f'checkpoint_{number:07d}.pt', state)
+    for old in checkpoints(folder)[:-keep]:
+        old.unlink(missing_ok=True)
+
+
+def save_best(folder: Path, state: dict[str, Any]) -> None:
+    """Replace the best checkpoint."""
+    _write(folder / BEST, state)
+
+
+def _write(path: Path, state: dict[str, Any]) -> None:
+    partial = path.with_name(f'{path.name}.part')
     try:
-        torch.save(state, partial)
-        os.replace(partial, folder / FILE_NAME)
+        with partial.open('wb') as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())  # or a power cut could leave the name without the content
+        os.replace(partial, path)
     except (RuntimeError, OSError) as error:  # the former is what torch makes of the latter
+        partial.unlink(missing_ok=True)
         raise UserError(
-            f'{folder}: the checkpoint could not be written; make room and --resume'
+            f'{path.parent}: the checkpoint could not be written; make room and start the same '
+            'command again'
         ) from error
 
 
-def open_run(folder: Path, config: Typed, resume: bool) -> dict[str, Any] | None:
-    """Make a run folder, which must be new, or with ``resume`` hold a checkpoint of ``config``:
-    that is returned.
+def checkpoints(folder: Path) -> list[Path]:
+    """The numbered checkpoints of a run folder, the oldest first."""
+    return sorted(
+        (path for path in folder.glob('checkpoint_*.pt') if _NUMBERED.fullmatch(path.name)),
+        key=lambda path: int(_NUMBERED.fullmatch(path.name)[1]),
+    )
+
+
+def open_run(
+    folder: Path, config: Typed, free: Collection[str] = ()
+) -> dict[str, Any] | None:
+    """Make a run folder; where it holds a checkpoint of ``config``, that is returned, to go on.
+
+    Settings called ``free`` may have changed. Raises UserError naming another that has.
     """
-    if not resume:
-        folder.mkdir(parents=True, exist_ok=True)
-        if (folder / FILE_NAME).exists():
-            raise UserError(f'{folder} holds a checkpoint; add --resume or give a new folder')
+    folder.mkdir(parents=True, exist_ok=True)
+    state = _newest(folder)
+    if state is None:
         return None
-    state = read_checkpoint(folder)
     then, now = _flat(state['config']), _flat(config.model_dump(mode='json'))
     for key in sorted(then.keys() | now.keys()):
         old, new = (values.get(key, 'absent') for values in (then, now))
-        if old != new:
+        if old != new and key.split('.')[0] not in free:
             raise UserError(
                 f'{folder}: the checkpoint was trained with another config ({key} was {old}, is '
                 f'{new}); give that one, or a new folder'
             )
     return state
+
+
+def _newest(folder: Path) -> dict[str, Any] | None:
+    """The last checkpoint that can be read; the others are named."""
+    found = checkpoints(folder)
+    for path in reversed(found):
+        try:
+            return read_checkpoint(path)
+        except UserError as error:
+            if path == found[0]:
+                raise
+            print(f'warning: {error}; going on from the one before', file=sys.stderr)
+    return None
 
 
 def _flat(values: object, key: str = '') -> dict[str, object]:
@@ -62,8 +106,11 @@ def _flat(values: object, key: str = '') -> dict[str, object]:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The state in a checkpoint file or run folder; no code in the file is executed."""
-    path = path / FILE_NAME if path.is_dir() else path
+    """The state in a checkpoint file, or in the last one of a run folder; no code in the file is
+    executed.
+    """
+    if path.is_dir():
+        path = (checkpoints(path) or [path / 'checkpoint_*.pt'])[-1]
     if not path.is_file():
         raise UserError(f'{path}: no such checkpoint; give a run folder of `unidrive train`')
     try:
@@ -82,12 +129,14 @@ def _trained(state: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def load_trained_model(path: Path) -> tuple[MultiTaskModel, TrainingConfig, dict[str, Any]]:
-    """The averaged model of a checkpoint in evaluation mode, its config, and the run's facts."""
+    """The averaged model of a checkpoint in evaluation mode, its config, and facts:
+    ``iteration``, ``seconds``, ``annotated`` (detection classes that the data had labels of).
+    """
     state = _trained(read_checkpoint(path), path)
     config = parse(TrainingConfig, state['config'], where=str(path))
     model = MultiTaskModel(config.model)
     model.load_state_dict(state['average'])
-    facts = {key: state[key] for key in ('iteration', 'seconds')}
+    facts = {key: state[key] for key in ('iteration', 'seconds', 'annotated')}
     return model.eval(), config, facts
 
 

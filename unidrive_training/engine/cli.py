@@ -20,7 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'config', type=Path, help='training config, e.g. config/training/nano.yaml'
     )
     parser.add_argument(
-        'out', type=Path, help='run folder: checkpoint (with the config), TensorBoard log'
+        'out',
+        type=Path,
+        help='run folder: checkpoints, TensorBoard log, scores, report.html; training goes on from '
+        'its last checkpoint',
     )
     parser.add_argument(
         '--data',
@@ -41,12 +44,13 @@ def add_run_arguments(parser: argparse.ArgumentParser, setting: str) -> None:
         help=f'change one setting, e.g. {setting}',
     )
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    parser.add_argument('--resume', action='store_true', help='go on from the checkpoint in OUT')
 
 
 def run(args: argparse.Namespace) -> int:
     """Train to the end of the last phase."""
+    from unidrive_training import distributed
     from unidrive_training.data.bdd100k import check_folder
+    from unidrive_training.engine.results import write_beginning, write_end
     from unidrive_training.engine.trainer import Trainer
 
     check_device(args.device)
@@ -56,10 +60,24 @@ def run(args: argparse.Namespace) -> int:
     if not config.data:
         raise UserError('no training data: add --data FOLDER (see `unidrive scenes`)')
     for source in config.data:
-        check_folder(source.root)
-    trainer = Trainer(config, args.out, args.device, args.resume, args.init)
+        source.check()
+    for root in config.validation:
+        check_folder(root)
+    trainer = Trainer(config, args.out, args.device, args.init)
+    leads = distributed.rank() == 0
+    if trainer.iteration == trainer.total:
+        if leads:
+            print(f'{args.out} is trained already: {trainer.total} iterations')
+        return 0
+    if leads:
+        write_beginning(args.out, config)
     trainer.run()
-    print(f'trained {trainer.iteration} iterations in {trainer.seconds:.0f} s → {args.out}')
+    if leads:
+        page = write_end(trainer)
+        print(
+            f'trained {trainer.iteration} iterations in {trainer.seconds:.0f} s → {args.out}; '
+            f'see {page}'
+        )
     return 0
 
 
@@ -72,7 +90,7 @@ def check_device(name: str) -> None:
 
 
 def _source(text: str):
-    from unidrive_training.data.stream import Source
+    from unidrive_training.data.sources import Source
 
     folder, _, share = text.rpartition(':')
     if not folder:

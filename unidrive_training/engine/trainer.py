@@ -2,12 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The training loop: phases of batches through one optimizer, with a moving average of the
 weights.
+
+Whatever is random is a function of the seed, the iteration and the process, and whatever is not
+is in the checkpoint: a killed run goes on exactly, on as many processes or others.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,138 +20,223 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from unidrive_perception.errors import UserError
 from unidrive_training import distributed
 from unidrive_training.config import Phase, TrainingConfig
-from unidrive_training.data.stream import TrainingStream
-from unidrive_training.engine.checkpoint import load_average, open_run, save_checkpoint
+from unidrive_training.data.stream import TrainingData, TrainingStream
+from unidrive_training.engine.checkpoint import (
+    load_average,
+    open_run,
+    save_best,
+    save_checkpoint,
+)
 from unidrive_training.engine.initialise import load_pretrained
-from unidrive_training.engine.preview import draw_predictions
+from unidrive_training.engine.monitor import Monitor, Step
+from unidrive_training.engine.optimizer import learning_rate, moving_average, parameter_groups
+from unidrive_training.engine.preview import choose_subjects, draw_subjects
+from unidrive_training.engine.validation import Validation
+from unidrive_training.evaluation.checkpoint_predictor import ModelPredictor
 from unidrive_training.models.multitask import MultiTaskModel
 from unidrive_training.models.targets import Targets
 
-_PICTURES = 3
+Part = tuple[Tensor, Targets]
+
+# What a run may be told anew when it goes on: how it is computed, not what.
+_FREE = (
+    'workers',
+    'cache_gb',
+    'resized_copies',
+    'log_every',
+    'checkpoint_every',
+    'keep_checkpoints',
+    'validation',
+    'evaluate_every',
+)
 
 
 class Trainer:
-    """Trains one model into one run folder."""
+    """Trains one model into one run folder; goes on from the checkpoint that is there."""
 
     def __init__(
-        self,
-        config: TrainingConfig,
-        folder: Path,
-        device: str,
-        resume: bool = False,
-        init: Path | None = None,
+        self, config: TrainingConfig, folder: Path, device: str, init: Path | None = None
     ) -> None:
         self.config, self.folder = config, folder
         self.device = torch.device(distributed.start(device))
-        if config.model.sync_batchnorm and distributed.world_size() > 1 and device == 'cpu':
-            raise UserError('sync_batchnorm needs CUDA; add --set model.sync_batchnorm=false')
+        self.data = TrainingData(
+            config.data, list(config.model.heads), config.schedule, config.broken
+        )
+        self.lengths = [phase.length(len(self.data)) for phase in config.phases]
         torch.manual_seed(config.seed)
         self.model = MultiTaskModel(config.model)
-        self._init = init
-        if not resume:
-            self._initialise()
+        state = open_run(folder, config, _FREE)
+        if state is None:
+            self._initialise(init)
         self.model = self.model.to(self.device, memory_format=torch.channels_last)
         self.average = AveragedModel(
-            self.model, multi_avg_fn=_moving_average(config.ema_decay), use_buffers=True
+            self.model, multi_avg_fn=moving_average(config.ema_decay), use_buffers=True
         )
-        self.optimizer = torch.optim.AdamW(
-            _parameter_groups(self.model, config), lr=0.0, fused=True
+        groups = parameter_groups(self.model, config.weight_decay, config.rate_factors)
+        self.optimizer = torch.optim.AdamW(groups, lr=0.0, fused=True)
+        self.scaler = torch.amp.GradScaler(
+            self.device.type, enabled=config.precision == 'float16'
         )
+        self.validation = Validation(config.validation)
         self.iteration = 0
         self.seconds = 0.0
-        if state := open_run(folder, config, resume):
+        if state is not None:
             self._restore(state)
 
-    def _initialise(self) -> None:
+    @property
+    def total(self) -> int:
+        """Iterations of all phases."""
+        return sum(self.lengths)
+
+    def _initialise(self, init: Path | None) -> None:
         config = self.config
         for line in load_pretrained(self.model, config.model, config.pretrained):
-            tqdm.write(line)
-        if self._init:
-            scratch = load_average(self.model, self._init)
-            tqdm.write(
-                f'{len(scratch)} weights start from scratch: {", ".join(scratch) or "none"}'
-            )
+            self._tell(line)
+        if init:
+            scratch = load_average(self.model, init)
+            listed = ', '.join(scratch) or 'none'
+            self._tell(f'{len(scratch)} weights start from scratch: {listed}')
+        elif 'detection' not in config.pretrained.heads:
+            spec = config.model.heads.get('detection', {})
+            if spec.get('proposal_init') == 'dataset':
+                boxes = self.data.labelled_boxes(config.phases[0].input_size)
+                self.model.heads['detection'].fit_proposals(boxes, config.seed)
+
+    def _tell(self, text: str) -> None:
+        if distributed.rank() == 0:
+            tqdm.write(text)
 
     def run(self) -> None:
         """Train every phase to its end."""
+        if self.iteration == self.total:
+            return
         started = time.monotonic() - self.seconds
-        total = sum(phase.iterations for phase in self.config.phases)
         leads = distributed.rank() == 0
-        writer = None  # until there is something to write: no data, no file
-        with tqdm(
-            total=total, initial=self.iteration, desc=self.config.name, disable=not leads
-        ) as bar:
-            for phase, learning_rate, images, targets in self._batches():
-                if leads and writer is None:
-                    log = self.folder / 'tensorboard'
-                    writer = SummaryWriter(log, purge_step=self.iteration + 1)
-                terms = self._step(images, targets, learning_rate)
-                self.iteration += 1
+        self._tell(self.data.summary())
+        subjects = choose_subjects(self.data.records, self.config.validation, self.model.tasks)
+        with contextlib.ExitStack() as stack:
+            monitor = None
+            if leads:
+                name = self.config.name
+                monitor = Monitor(self.folder, name, self.total, self.iteration)
+                stack.enter_context(monitor)
+            for number, step in self._steps():
                 self.seconds = time.monotonic() - started
-                bar.update()
-                last = self.iteration == total
-                if leads and (last or self.iteration % self.config.log_every == 0):
-                    self._log(writer, bar, terms, learning_rate, phase)
-                if leads and (last or self.iteration % self.config.checkpoint_every == 0):
-                    save_checkpoint(self.folder, self._state())
-                    self._draw(writer, images)
-        if writer:
-            writer.close()
+                if monitor:
+                    monitor.count(step)
+                if self._due(self.config.log_every):
+                    step.terms = self._mean_terms(step.terms)
+                    if monitor:
+                        monitor.log(step, number)
+                if self._due(self.config.evaluate_every):
+                    self._evaluate(monitor)
+                if monitor and self._due(self.config.checkpoint_every):
+                    self._draw(monitor, subjects)
+                    save_checkpoint(
+                        self.folder, self._state(), self.iteration, self.config.keep_checkpoints
+                    )
 
-    def _batches(self) -> Iterator[tuple[Phase, float, Tensor, Targets]]:
-        """Batches from the current iteration on, with the phase and learning rate of each."""
+    def _due(self, every: int | None) -> bool:
+        return self.iteration == self.total or bool(every and self.iteration % every == 0)
+
+    def _steps(self) -> Iterator[tuple[int, Step]]:
+        """Make every step from the current iteration on; gives it with the number of its phase."""
         first = 0
-        for phase in self.config.phases:
-            last = first + phase.iterations
+        for number, (phase, length) in enumerate(
+            zip(self.config.phases, self.lengths, strict=True)
+        ):
+            last = first + length
             if self.iteration < last:
-                stream = self._stream(phase)
                 self.model.apply_plan(phase.tuning)
-                start = max(first, self.iteration)
-                loader = stream.loader(start, last, self.config.workers)
-                for index, (images, targets) in enumerate(loader, start):
-                    yield phase, _learning_rate(phase, index - first), images, targets
+                losses = self._losses_of_all_processes()
+                batches = self._batches(phase, first, last)
+                while self.iteration < last:
+                    began = time.monotonic()
+                    parts = next(batches)
+                    waited = time.monotonic() - began
+                    rate = learning_rate(phase, self.iteration - first, length)
+                    terms, norm = self._step(losses, parts, rate)
+                    self.iteration += 1
+                    yield number, Step(self.iteration, phase, terms, rate, norm, waited)
             first = last
 
-    def _stream(self, phase: Phase) -> TrainingStream:
+    def _batches(self, phase: Phase, first: int, last: int) -> Iterator[list[Part]]:
         config = self.config
         stream = TrainingStream(
-            config.data,
+            self.data,
             phase.batch_size,
             phase.input_size,
             config.augmentation,
             config.seed,
-            distributed.rank(),
-            distributed.world_size(),
-            config.cache_gb,
+            (first, last),
+            task_epochs=config.task_epochs,
+            rank=distributed.rank(),
+            ranks=distributed.world_size(),
+            parts=config.accumulate,
+            cache_gb=config.cache_gb,
+            copies=config.resized_copies,
         )
-        if distributed.rank() == 0:
-            tqdm.write(stream.summary())
-        if self.iteration == 0 and not self._init and 'detection' not in config.pretrained.heads:
-            self._fit_proposals(stream)
-        return stream
+        on_gpu = self.device.type == 'cuda'
+        parts = iter(stream.loader(self.iteration, last, config.workers, pin=on_gpu))
+        while True:
+            yield [self._moved(*next(parts)) for _ in range(config.accumulate)]
 
-    def _fit_proposals(self, stream: TrainingStream) -> None:
-        spec = self.config.model.heads.get('detection', {})
-        if spec.get('proposal_init') == 'dataset':
-            detection = self.model.heads['detection']
-            detection.fit_proposals(stream.labelled_boxes(), self.config.seed)
+    def _moved(self, images: Tensor, targets: Targets) -> Part:
+        return images.to(self.device, non_blocking=True), targets.to(self.device)
 
-    def _step(self, images: Tensor, targets: Targets, learning_rate: float) -> dict[str, Tensor]:
-        """One optimizer step; the unweighted-by-task loss terms."""
+    def _losses_of_all_processes(self) -> nn.Module:
+        """The model as a module whose output are its losses; its gradients become the mean of
+        all processes, which starts while they are still computed.
+        """
+        if self.config.compile:
+            self.model.backbone.compile()
+            self.model.fpn.compile()
+        losses = _Losses(self.model)
+        if distributed.world_size() == 1:
+            return losses
+        # Of a partly labelled batch not every head has a loss in every process.
+        return DistributedDataParallel(
+            losses, find_unused_parameters=True, gradient_as_bucket_view=True
+        )
+
+    def _step(
+        self, losses: nn.Module, parts: list[Part], rate: float
+    ) -> tuple[dict[str, float], float]:
+        """One optimizer step; this process's loss terms, and the norm of the gradient."""
         self._seed_noise()
         self.model.train()
         for group in self.optimizer.param_groups:
-            group['lr'] = learning_rate * group['factor']
-        images, targets = images.to(self.device), targets.to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bfloat16):
-            terms = self.model.losses(images, targets)
+            group['lr'] = rate * group['factor']
+        self.optimizer.zero_grad(set_to_none=True)
+        divisors = self._divisors([targets for _, targets in parts])
+        terms: Counter[str] = Counter()
+        for number, part in enumerate(parts):
+            with self._exchange(losses, number == len(parts) - 1):
+                terms.update(self._backward(losses, part, divisors))
+        self.scaler.unscale_(self.optimizer)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.average.update_parameters(self.model)
+        return dict(terms), norm.item()
+
+    def _backward(
+        self, losses: nn.Module, part: Part, divisors: dict[str, dict[str, float]]
+    ) -> dict[str, float]:
+        precision = self.config.precision
+        with torch.autocast(
+            self.device.type,
+            torch.float16 if precision == 'float16' else torch.bfloat16,
+            enabled=precision != 'float32',
+        ):
+            terms = losses(*part, divisors)
         loss = sum(
             getattr(self.config.loss_weights, name.split('/')[0]) * value
             for name, value in terms.items()
@@ -154,43 +244,62 @@ class Trainer:
         if not math.isfinite(loss.item()):
             values = {name: value.item() for name, value in terms.items()}
             raise UserError(
-                f'loss is not finite at iteration {self.iteration} ({values}); '
-                'lower the learning rate or --set bfloat16=false, and --resume'
+                f'loss is not finite at iteration {self.iteration} ({values}); lower the '
+                'learning rate or --set precision=float32, and give a new run folder'
             )
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        distributed.average_gradients(self.model)
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
-        self.optimizer.step()
-        self.average.update_parameters(self.model)
-        return terms
+        self.scaler.scale(loss).backward()
+        return {name: value.item() for name, value in terms.items()}
+
+    @staticmethod
+    def _exchange(losses: nn.Module, now: bool) -> contextlib.AbstractContextManager:
+        """Gradients of several parts are exchanged once."""
+        if now or not isinstance(losses, DistributedDataParallel):
+            return contextlib.nullcontext()
+        return losses.no_sync()
+
+    def _divisors(self, targets: list[Targets]) -> dict[str, dict[str, float]]:
+        """What the losses are divided by: the numbers of the whole batch, all parts and processes
+        together, per process, since the gradient is a mean over these.
+        """
+        own = [self.model.divisors(part) for part in targets]
+        keys = [(task, name) for task, numbers in own[0].items() for name in numbers]
+        sums = [sum(part[task][name] for part in own) for task, name in keys]
+        ranks = distributed.world_size()
+        divisors: dict[str, dict[str, float]] = {task: {} for task in own[0]}
+        for (task, name), total in zip(
+            keys, distributed.sum_over_ranks(sums, self.device), strict=True
+        ):
+            divisors[task][name] = max(1.0, total) / ranks
+        return divisors
+
+    def _mean_terms(self, terms: dict[str, float]) -> dict[str, float]:
+        """Over the processes; one without a label of a task adds nothing to its terms."""
+        names = sorted(set().union(*distributed.gather(list(terms))))
+        sums = distributed.sum_over_ranks([terms.get(n, 0.0) for n in names], self.device)
+        return {n: s / distributed.world_size() for n, s in zip(names, sums, strict=True)}
 
     def _seed_noise(self) -> None:
         """Dropout and denoising: other in every iteration and process, the same after a resume."""
         key = (self.config.seed, self.iteration, distributed.rank())
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
 
-    def _log(
-        self,
-        writer: SummaryWriter,
-        bar: tqdm,
-        terms: dict[str, Tensor],
-        learning_rate: float,
-        phase: Phase,
-    ) -> None:
-        for name, value in terms.items():
-            writer.add_scalar(f'loss/{name}', value.item(), self.iteration)
-        writer.add_scalar('learning_rate', learning_rate, self.iteration)
-        size = 'x'.join(map(str, phase.input_size[::-1]))
-        brief = {name: f'{value.item():.2f}' for name, value in terms.items()}
-        bar.set_postfix({'size': size, **brief})
+    def _evaluate(self, monitor: Monitor | None) -> None:
+        if not self.config.validation:
+            return
+        improved = self.validation.run(self.predictor(), self.iteration)
+        if monitor:
+            monitor.scores(self.iteration, self.validation.scores)
+            if improved:
+                save_best(self.folder, self._state())
 
-    def _draw(self, writer: SummaryWriter, images: Tensor) -> None:
-        """What the averaged model sees in some images of the last batch."""
+    def _draw(self, monitor: Monitor, subjects: list) -> None:
         threshold = self.config.score_threshold
-        pictures = draw_predictions(self.average.module, images[:_PICTURES], threshold)
-        for number, picture in enumerate(pictures):
-            writer.add_image(f'predictions/{number}', picture, self.iteration, dataformats='HWC')
+        pictures = draw_subjects(self.predictor(), subjects, threshold)
+        monitor.pictures(self.iteration, pictures)
+
+    def predictor(self) -> ModelPredictor:
+        """The averaged model, as it is now."""
+        return ModelPredictor(self.average.module, self.config.input_size)
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -199,6 +308,9 @@ class Trainer:
             'average': self.average.module.state_dict(),
             'averaged': int(self.average.n_averaged),
             'optimizer': self.optimizer.state_dict(),
+            'scaler': self.scaler.state_dict(),
+            'validation': self.validation.state(),
+            'annotated': self.data.annotated(),
             'iteration': self.iteration,
             'seconds': self.seconds,
         }
@@ -208,44 +320,19 @@ class Trainer:
         self.average.module.load_state_dict(state['average'])
         self.average.n_averaged.fill_(state['averaged'])
         self.optimizer.load_state_dict(state['optimizer'])
+        self.scaler.load_state_dict(state['scaler'])
+        self.validation.restore(state['validation'])
         self.iteration, self.seconds = state['iteration'], state['seconds']
 
 
-def _learning_rate(phase: Phase, step: int) -> float:
-    """Linear warm-up, then cosine decay to 2 % of the peak at the end of the phase."""
-    if step < phase.warmup:
-        return phase.learning_rate * (step + 1) / phase.warmup
-    progress = (step - phase.warmup) / max(1, phase.iterations - phase.warmup)
-    return phase.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
+class _Losses(nn.Module):
+    """A model whose ``forward`` gives its losses."""
 
+    def __init__(self, model: MultiTaskModel) -> None:
+        super().__init__()
+        self.model = model
 
-def _moving_average(decay: float):
-    """Exponential average that follows the model closely at first, when there is little to
-    average.
-    """
-
-    def update(averages: list[Tensor], currents: list[Tensor], count: Tensor) -> None:
-        keep = min(decay, (1 + int(count)) / (10 + int(count)))
-        if averages[0].is_floating_point():
-            torch._foreach_lerp_(averages, currents, 1 - keep)
-        else:  # counters
-            torch._foreach_copy_(averages, currents)
-
-    return update
-
-
-def _parameter_groups(model: nn.Module, config: TrainingConfig) -> list[dict]:
-    """Weight decay on matrices and kernels only, not on norms, biases and learned boxes.
-
-    ``factor``: the group's learning rate relative to the phase's, from ``rate_factors``.
-    """
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        decayed = parameter.dim() > 1 and 'proposal_boxes' not in name
-        factors = [f for part, f in config.rate_factors.items() if part in name]
-        key = (config.weight_decay if decayed else 0.0, math.prod(factors))
-        groups.setdefault(key, []).append(parameter)
-    return [
-        {'params': parameters, 'weight_decay': decay, 'factor': factor}
-        for (decay, factor), parameters in groups.items()
-    ]
+    def forward(
+        self, images: Tensor, targets: Targets, divisors: dict[str, dict[str, float]]
+    ) -> dict[str, Tensor]:
+        return self.model.losses(images, targets, divisors=divisors)

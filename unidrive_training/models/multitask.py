@@ -27,6 +27,7 @@ from unidrive_training.models.language import (  # noqa: F401 (register)
 )
 from unidrive_training.models.prompt_blocks import PromptBlocks, PromptConfig
 from unidrive_training.models.registry import ADAPTERS, BACKBONES, HEADS, LANGUAGE
+from unidrive_training.models.sync_batchnorm import synchronised
 from unidrive_training.models.targets import Targets
 from unidrive_training.models.tuning import TunableModel
 from unidrive_training.typed import Typed
@@ -47,7 +48,7 @@ class ModelConfig(Typed):
     A task without a head is absent, and so are the optional parts: ``prompts`` (Pro-tuning's
     blocks after the stages of the backbone), ``adapter`` (convolutions before or after the FPN)
     and ``language`` (an adapter on P5 that knows the class names). ``sync_batchnorm``: statistics
-    of all processes together (CUDA only).
+    of all processes together.
     """
 
     backbone: dict[str, Any]
@@ -79,7 +80,7 @@ class MultiTaskModel(TunableModel):
         self.language = self._language(config) if config.language else None
         self.heads = nn.ModuleDict({task: self._head(task, config) for task in self.tasks})
         if config.sync_batchnorm:
-            self.backbone = nn.SyncBatchNorm.convert_sync_batchnorm(self.backbone)
+            self.backbone = synchronised(self.backbone)
         self.register_buffer('mean', torch.tensor(self.backbone.mean), persistent=False)
         self.register_buffer('std', torch.tensor(self.backbone.std), persistent=False)
 

@@ -1,0 +1,53 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What stays beside the weights of a run: its config, what it ran on, its scores and its page."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import yaml
+
+from unidrive_training.config import TrainingConfig
+from unidrive_training.engine.trainer import Trainer
+from unidrive_training.environment import environment
+from unidrive_training.evaluation.metrics_file import write_json, write_metrics
+from unidrive_training.evaluation.worst import write_worst_pictures
+from unidrive_training.report.page import write_report
+
+
+def write_beginning(folder: Path, config: TrainingConfig) -> None:
+    """``config.yaml``, complete, and ``environment.json``: versions, machine, commit, command."""
+    text = yaml.safe_dump(config.model_dump(mode='json'), sort_keys=False)
+    (folder / 'config.yaml').write_text(text)
+    facts = environment() | {'command': sys.argv, 'seed': config.seed}
+    write_json(folder / 'environment.json', facts)
+
+
+def write_end(trainer: Trainer) -> Path:
+    """``metrics.json``, ``details.json``, pictures of the worst images, and the page that shows
+    it all; returns the page.
+    """
+    config, folder = trainer.config, trainer.folder
+    images = sum(
+        phase.batch_size * length
+        for phase, length in zip(config.phases, trainer.lengths, strict=True)
+    )
+    facts = {
+        'config': config.name,
+        'seed': config.seed,
+        'iterations': trainer.iteration,
+        'seconds': trainer.seconds,
+        'images_per_second': images / trainer.seconds,
+        'parameters': sum(p.numel() for p in trainer.model.parameters()),
+    }
+    validation = trainer.validation
+    write_metrics(
+        folder, config.name, validation.latest, facts | environment(), validation.history
+    )
+    for root, (name, evaluation) in zip(
+        config.validation, validation.latest.items(), strict=False
+    ):
+        write_worst_pictures(folder, name, evaluation, trainer.predictor(), root)
+    return write_report(folder)
