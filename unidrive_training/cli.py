@@ -16,14 +16,24 @@ _COMMANDS = {
         'unidrive_training.data.convert.cli',
         'convert a public dataset to BDD100K layout',
     ),
+    'check-data': ('unidrive_training.data.check.cli', 'list what does not fit in a data folder'),
+    'frames': ('unidrive_training.data.frames', 'camera frames of bags as unlabelled images'),
     'train': ('unidrive_training.engine.cli', 'train a model from a config'),
     'describe': (
         'unidrive_training.engine.describe',
         'parameters and operations of a config, and what learns in each phase',
     ),
+    'crops': (
+        'unidrive_training.classification.generated',
+        'generate long-tailed small images to classify',
+    ),
     'classify': (
         'unidrive_training.classification.cli',
         'train an image classifier: Pro-tuning and its rivals',
+    ),
+    'pseudo-label': (
+        'unidrive_training.engine.pseudo_label',
+        'let teachers label what is missing',
     ),
     'evaluate': ('unidrive_training.evaluation.cli', 'score a checkpoint or bundle on a dataset'),
     'export': ('unidrive_training.export', 'write the model bundle that the node runs'),

@@ -34,6 +34,7 @@ from unidrive_training.models.prompt_blocks import PromptConfig
 
 SHIPPED = sorted((Path(__file__).parents[2] / 'config' / 'classification').glob('*.yaml'))
 SMALL = {  # options that make a backbone tiny
+    'resnet18': {'width': 8},
     'resnet50': {'width': 8},
     'deit_s': {'channels': 24, 'heads': 2, 'blocks': 4, 'image_size': 64},
     'swin_s': {'channels': 16, 'heads': [1, 1, 2, 2], 'depths': [1, 1, 2, 1], 'window': 4},

@@ -79,7 +79,7 @@ def test_an_official_head_of_other_classes_keeps_a_fresh_class_layer(oracles):
 
 
 def weights_of(path):
-    from unidrive_training.models.pretrained import read_state
+    from unidrive_training.models.state_files import read_state
 
     return read_state(path)
 

@@ -17,8 +17,9 @@ from unidrive_training.config import load_config
 from unidrive_training.engine.checkpoint import load_average, load_trained_model
 from unidrive_training.engine.trainer import Trainer
 from unidrive_training.models.multitask import ModelConfig, MultiTaskModel
-from unidrive_training.models.pretrained import load_backbone, read_state
+from unidrive_training.models.pretrained import load_backbone
 from unidrive_training.models.registry import BACKBONES
+from unidrive_training.models.state_files import read_state
 
 
 def config_folder(repo_root):

@@ -15,8 +15,10 @@ from torch import nn
 from unidrive_perception.errors import UserError
 from unidrive_training.models import backbones  # noqa: F401 (registers)
 from unidrive_training.models.backbones.deit import resize_positions
-from unidrive_training.models.pretrained import FORMATS, load_backbone, read_state
+from unidrive_training.models.multitask import ModelConfig, MultiTaskModel
+from unidrive_training.models.pretrained import FORMATS, load_backbone
 from unidrive_training.models.registry import BACKBONES
+from unidrive_training.models.state_files import read_state
 
 SMALL = {
     'resnet50': {'width': 4},
@@ -157,6 +159,29 @@ def test_the_report_tells_other_parts_from_the_unexpected(tmp_path):
     expected = {'module.queue', 'module.encoder_q.fc.weight', 'module.encoder_k.conv1.weight'}
     assert expected <= set(report.others)
     assert 'unexpected: 1 (module.surprise)' in str(report)
+
+
+def test_the_averaged_backbone_of_a_run_is_loaded(tmp_path):
+    head = {'name': 'semantic_fpn'}
+    values = {'backbone': {'name': 'resnet50', 'width': 4}, 'heads': {'semantic': head}}
+    model = MultiTaskModel(ModelConfig.model_validate(values))
+    state = small('resnet50', 1).state_dict()
+    model.backbone.load_state_dict(state)
+    last = prefixed('backbone.', small('resnet50', 3).state_dict())
+    run, path = {'config': {}, 'model': last, 'average': model.state_dict()}, tmp_path / 'run.pt'
+    torch.save(run, path)
+    target = small('resnet50', 2)
+    report = load_backbone(target, path, 'unidrive')
+    assert_same(target, state)
+    assert report.unexpected == [] and any(n.startswith('heads.') for n in report.others)
+    wider = BACKBONES.build({'name': 'resnet50', 'width': 8})
+    with pytest.raises(UserError, match='have another shape than the backbone'):
+        load_backbone(wider, path, 'unidrive')
+    torch.save({'config': {}, 'model': state}, tmp_path / 'classifier.pt')
+    with pytest.raises(UserError, match=r'classifier.pt is a run of another kind'):
+        load_backbone(target, tmp_path / 'classifier.pt', 'unidrive')
+    with pytest.raises(UserError, match='no such checkpoint'):
+        load_backbone(target, tmp_path / 'none', 'unidrive')
 
 
 @pytest.mark.parametrize('name', SMALL)

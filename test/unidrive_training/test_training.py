@@ -68,7 +68,7 @@ def test_the_trained_model_beats_an_untrained_one_on_streets_it_has_not_seen(tra
         assert new < 0.9 * old, (task, old, new)
     predictors = CheckpointPredictor(trained), CheckpointPredictor(trained)
     predictors[0].model = untrained.eval()
-    old, new = (evaluate(predictor, scenes) for predictor in predictors)
+    old, new = (evaluate(predictor, scenes).scores for predictor in predictors)
     assert new['semantic']['pixel_accuracy'] > 0.5
     assert new['semantic']['mean_iou'] > 0.05 + old['semantic']['mean_iou']
     assert new['drivable']['drivable_iou'] > 0.4 + old['drivable']['drivable_iou']

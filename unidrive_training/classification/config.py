@@ -19,11 +19,12 @@ from unidrive_training.typed import Typed
 class DataConfig(Typed):
     """What to classify.
 
-    ``folder``: ``train/CLASS/*.jpg`` and ``val/CLASS/*.jpg``. ``imbalance``: images of the largest
-    class per image of the smallest in a long-tailed choice of the training images.
+    ``folder``: ``train/CLASS/*.jpg`` and ``val/CLASS/*.jpg``; ``crops``: the same of small images
+    as `unidrive crops` writes them, learned in the views of CIFAR. ``imbalance``: images of the
+    largest class per image of the smallest in a long-tailed choice of the training images.
     """
 
-    dataset: Literal['cifar10', 'cifar100', 'folder']
+    dataset: Literal['cifar10', 'cifar100', 'crops', 'folder']
     imbalance: Annotated[float, Field(ge=1)] = 1.0
     image_size: InputSide = 224
 

@@ -151,18 +151,16 @@ def test_loader(
 
 
 def _training_view(config: DataConfig) -> v2.Transform:
-    """Shifted by up to an eighth (CIFAR) or cut out at random, and mirrored half of the time."""
+    """Cut out at random, small images shifted by up to an eighth; mirrored half of the time."""
     size = config.image_size
-    crop = (
-        [v2.RandomCrop(32, padding=4), v2.Resize(size)]
-        if config.dataset in _CIFAR
-        else [v2.RandomResizedCrop(size)]
-    )
+    crop = [v2.RandomResizedCrop(size)]
+    if config.dataset != 'folder':
+        crop = [v2.Resize((size, size)), v2.RandomCrop(size, padding=size // 8)]
     return v2.Compose([v2.ToImage(), *crop, v2.RandomHorizontalFlip()])
 
 
 def _test_view(config: DataConfig) -> v2.Transform:
     size = config.image_size
-    if config.dataset in _CIFAR:
-        return v2.Compose([v2.ToImage(), v2.Resize(size)])
+    if config.dataset != 'folder':
+        return v2.Compose([v2.ToImage(), v2.Resize((size, size))])
     return v2.Compose([v2.ToImage(), v2.Resize(size * 8 // 7), v2.CenterCrop(size)])

@@ -13,7 +13,8 @@ from unidrive_training.config import ModelConfig, Pretrained
 from unidrive_training.models import weights
 from unidrive_training.models.language.text_encoder import TextEncoder, load_text_encoder
 from unidrive_training.models.multitask import MultiTaskModel
-from unidrive_training.models.pretrained import load_backbone, read_state
+from unidrive_training.models.pretrained import load_backbone
+from unidrive_training.models.state_files import read_state
 from unidrive_training.models.weight_files import WeightFile, weight_path
 from unidrive_training.models.weights import State
 

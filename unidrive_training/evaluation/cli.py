@@ -1,78 +1,168 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""``unidrive evaluate``: scores of a bundle or checkpoint, printed or written as JSON."""
+"""``unidrive evaluate``: scores of a checkpoint or bundle, as tables, JSON and pictures."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
 
 from unidrive_perception.bundle import Bundle
 from unidrive_perception.errors import UserError
+from unidrive_perception.labels import BDD100K_LABELS
 from unidrive_perception.predictor import Predictor
-from unidrive_training.evaluation.evaluate import AnyPredictor, evaluate
+from unidrive_training import distributed
+from unidrive_training.environment import environment
+from unidrive_training.evaluation.checkpoint_predictor import CheckpointPredictor
+from unidrive_training.evaluation.evaluate import (
+    WORKERS,
+    AnyPredictor,
+    Evaluation,
+    evaluate,
+    labelled_records,
+)
+from unidrive_training.evaluation.metrics_file import (
+    METRICS,
+    read_metrics,
+    write_json,
+    write_metrics,
+)
+from unidrive_training.evaluation.tables import score_table
+from unidrive_training.evaluation.worst import write_worst_pictures
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument(
-        'model', type=Path, help='bundle folder, or run folder of `unidrive train`'
+        'model', type=Path, help='run folder or checkpoint of `unidrive train`, or bundle folder'
     )
     parser.add_argument(
         'data', type=Path, nargs='+', help='BDD100K-layout folders, scored one by one'
     )
     parser.add_argument('--split', default='val')
+    parser.add_argument(
+        '--tasks', nargs='+', choices=list(BDD100K_LABELS), help='only these (default: all it has)'
+    )
     parser.add_argument('--json', type=Path, help='also write the scores here')
+    parser.add_argument(
+        '--out',
+        type=Path,
+        help='folder for metrics.json, details.json and pictures of the worst images; may be the '
+        'run folder',
+    )
     parser.add_argument('--device', default='auto', help='auto, cpu or cuda')
+    parser.add_argument('--workers', type=int, default=WORKERS, help='threads that read images')
 
 
 def run(args: argparse.Namespace) -> int:
-    """Score the model on every folder."""
+    """Score the model on every folder; under torchrun, all processes together."""
+    if args.workers < 0:
+        raise UserError(f'--workers {args.workers}: give 0 or more')
     if args.json:
         _check_writable(args.json)
+    if args.out:
+        args.out.mkdir(parents=True, exist_ok=True)
     predictor = _load(args.model, args.device)
-    names = [root.name for root in args.data]
+    tasks = _tasks(args, predictor)
+    datasets = _datasets(args.data)
+    for root in datasets.values():
+        if not labelled_records(root, args.split, tasks):
+            raise UserError(
+                f'{root}: no image of {args.split} has a label of {" or ".join(tasks)}'
+            )
     results = {}
-    for root in args.data:
-        scores = evaluate(predictor, root, args.split)
-        if not scores:
-            raise UserError(f'{root}: no image of {args.split} has a label of a task of the model')
-        results[root.name if names.count(root.name) == 1 else str(root)] = scores
-    for name, tasks in results.items():
-        for task, scores in tasks.items():
-            print(f'{name} {task}: {_summary(scores)}')
-    if args.json:
-        args.json.write_text(json.dumps(results, indent=2) + '\n')
+    for name, root in datasets.items():
+        results[name] = evaluate(predictor, root, args.split, tasks, args.workers)
+        if distributed.rank() == 0:
+            _print(name, results[name])
+    if distributed.rank() == 0:
+        _write(args, predictor, datasets, results)
+    if dist.is_initialized():
+        dist.destroy_process_group()
     return 0
 
 
 def _check_writable(path: Path) -> None:
     """UserError, rather than one after the whole evaluation, unless a file can be written here."""
-    place = path if path.exists() else path.parent
-    if path.is_dir() or not path.parent.is_dir() or not os.access(place, os.W_OK):
+    if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
         raise UserError(f'--json {path} cannot be written; give a file in a folder of yours')
 
 
 def _load(path: Path, device: str) -> AnyPredictor:
-    if (path / 'manifest.yaml').exists() or not path.exists():
+    if not path.exists():
+        raise UserError(f'{path}: no such bundle, run folder or checkpoint')
+    if (path / 'manifest.yaml').exists():
+        distributed.start('cpu')
         return Predictor(Bundle.load(path), device=device, score_threshold=0.0)
-    import torch
-
     from unidrive_training.engine.cli import check_device
-    from unidrive_training.evaluation.checkpoint_predictor import CheckpointPredictor
 
     if device == 'auto':
         device = 'cuda' if torch.cuda.is_available() else 'cpu'
     check_device(device)
-    return CheckpointPredictor(path, device)
+    return CheckpointPredictor(path, distributed.start(device))
 
 
-def _summary(scores: dict) -> str:
-    flat = {k: v for k, v in scores.items() if not isinstance(v, dict)}
-    text = ', '.join(
-        f'{k} {v:.3f}' if isinstance(v, float) else f'{k} {v}' for k, v in flat.items()
-    )
-    per_class = next(v for v in scores.values() if isinstance(v, dict))
-    return text + ' (' + ', '.join(f'{k} {v:.2f}' for k, v in per_class.items()) + ')'
+def _tasks(args: argparse.Namespace, predictor: AnyPredictor) -> list[str]:
+    """The tasks to score, those asked for or all of the model."""
+    missing = [task for task in args.tasks or () if task not in predictor.labels]
+    if missing:
+        raise UserError(
+            f'--tasks {missing[0]}: {args.model} has only {", ".join(predictor.labels)}'
+        )
+    return args.tasks or list(predictor.labels)
+
+
+def _datasets(folders: list[Path]) -> dict[str, Path]:
+    """Folders by name, or by their whole path where two have the same name."""
+    roots = list(dict.fromkeys(folder.resolve() for folder in folders))
+    count = Counter(root.name for root in roots)
+    return {r.name if count[r.name] == 1 else '-'.join(r.parts[1:]): r for r in roots}
+
+
+def _print(name: str, evaluation: Evaluation) -> None:
+    for task, scores in evaluation.scores.items():
+        print(score_table(name, task, scores), end='\n\n')
+
+
+def _write(
+    args: argparse.Namespace,
+    predictor: AnyPredictor,
+    datasets: Mapping[str, Path],
+    results: Mapping[str, Evaluation],
+) -> None:
+    if args.json:
+        write_json(args.json, {name: result.scores for name, result in results.items()})
+    if not args.out:
+        return
+    for name, root in datasets.items():
+        write_worst_pictures(args.out, name, results[name], predictor, root, args.split)
+    model_name, facts = _facts(predictor)
+    history = []
+    if args.out.resolve() == args.model.resolve() and (args.out / METRICS).exists():
+        trained = read_metrics(args.out)  # what the trainer knew stays
+        facts, history = facts | trained['facts'], trained['history']
+    write_metrics(args.out, model_name, results, facts, history)
+    print(f'scores and pictures of the worst images → {args.out}')
+
+
+def _facts(predictor: AnyPredictor) -> tuple[str, dict[str, Any]]:
+    """The model's name and what is known of it and of this evaluation."""
+    if isinstance(predictor, Predictor):
+        manifest = predictor.bundle.manifest
+        trained, name = dict(manifest.training), manifest.name
+        facts = {'seed': trained.get('config', {}).get('seed')}
+    else:
+        trained, name = predictor.facts, predictor.config.name
+        parameters = sum(p.numel() for p in predictor.model.parameters())
+        facts = {'seed': predictor.config.seed, 'parameters': parameters}
+    facts |= {'config': name, 'iterations': trained.get('iteration')}
+    facts |= {'seconds': trained.get('seconds')}
+    known = {key: value for key, value in facts.items() if value is not None}
+    return name, known | environment()

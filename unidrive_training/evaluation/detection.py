@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,16 +14,42 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from unidrive_perception.labels import LabelTable
+from unidrive_training.evaluation.matching import Boxes, match
+
+_AREAS = ('all', 'small', 'medium', 'large')  # of truth in label pixels: below 32², below 96²
+_IOU_50, _IOU_75 = 0, 5  # places among COCO's thresholds .50, .55 … .95
 
 
 @dataclass(frozen=True)
 class DetectionScores:
-    """AP (IoU .50:.95), AP50, AP75 over the classes with truth; AP50 per class name; 0..1."""
+    """COCO's means over the classes with truth, 0..1, NaN where no such truth exists.
+
+    ``ap``: IoU .50:.95; ``ap_small`` …: of truth below 32², below 96² and above, in square pixels
+    of the labelled image; ``ar_100``: recall with 100 boxes per image and class; ``truths``: the
+    number of boxes of each class that are to be found (crowd boxes are not).
+    """
 
     ap: float
     ap50: float
     ap75: float
+    ap_small: float
+    ap_medium: float
+    ap_large: float
+    ar_100: float
+    ap_per_class: dict[str, float]
     ap50_per_class: dict[str, float]
+    truths: dict[str, int]
+
+
+@dataclass(frozen=True)
+class _Image:
+    """One image's truth and detections; ``number`` orders the images."""
+
+    number: int
+    truth: Boxes
+    crowd: np.ndarray
+    found: Boxes
+    scores: np.ndarray
 
 
 class DetectionEvaluator:
@@ -30,13 +57,14 @@ class DetectionEvaluator:
 
     Boxes are xyxy pixels, handed to COCO as ``[x1, y1, x2 - x1 + 1, y2 - y1 + 1]`` like the
     official toolkit. Classes that are not annotated in an image are not counted there.
+    ``confusion`` (K + 1, K + 1) counts truths (rows) as what they were detected, in the operating
+    point of :mod:`.matching`; last row: detections without a truth, last column: missed.
     """
 
     def __init__(self, labels: LabelTable) -> None:
         self.labels = labels
-        self._images = 0
-        self._truth: list[dict] = []
-        self._detections: list[dict] = []
+        self.confusion = np.zeros((len(labels) + 1,) * 2, np.int64)
+        self._images: list[_Image] = []
 
     def add(
         self,
@@ -47,61 +75,94 @@ class DetectionEvaluator:
         class_ids: np.ndarray,
         crowd: np.ndarray | None = None,
         annotated: np.ndarray | None = None,
-    ) -> None:
+        number: int | None = None,
+    ) -> float:
         """One image: truth (T, 4), (T,), detections (N, 4), (N,), (N,), crowd (T,), annotated (K,)
-        bool.
+        bool; ``number``: its place in the set, by default after those before.
+
+        Returns the image's own score: F1 in the operating point, NaN without boxes of any kind.
         """
-        image = self._images = self._images + 1
         crowd = np.zeros(len(truth_boxes), bool) if crowd is None else crowd
-        for box, class_id, is_crowd in zip(truth_boxes, truth_ids, crowd, strict=True):
-            entry = _entry(image, box, class_id)
-            entry |= {'id': len(self._truth) + 1, 'iscrowd': int(is_crowd)}
-            entry |= {'area': entry['bbox'][2] * entry['bbox'][3], 'ignore': 0}
-            self._truth.append(entry)
-        for box, score, class_id in zip(boxes, scores, class_ids, strict=True):
-            if annotated is None or annotated[class_id]:
-                self._detections.append(_entry(image, box, class_id) | {'score': float(score)})
+        if annotated is not None:
+            kept = annotated[class_ids]
+            boxes, scores, class_ids = boxes[kept], scores[kept], class_ids[kept]
+        truth, found = Boxes.of_corners(truth_boxes, truth_ids), Boxes.of_corners(boxes, class_ids)
+        number = len(self._images) if number is None else number
+        self._images.append(_Image(number, truth, crowd, found, scores))
+        confusion = match(truth, crowd, found, scores, len(self.labels))
+        self.confusion += confusion
+        hits, both = np.trace(confusion), confusion[:-1].sum() + confusion[:, :-1].sum()
+        return float(2 * hits / both) if both else float('nan')
+
+    def merge(self, others: Iterable[DetectionEvaluator]) -> None:
+        """Take in the images that others have seen, as if all had been added here in order."""
+        for other in others:
+            self.confusion += other.confusion
+            self._images += other._images
+        self._images.sort(key=lambda image: image.number)
 
     def scores(self) -> DetectionScores:
-        """Run COCO's evaluation (its prints are swallowed)."""
-        if not self._truth:
-            nan = float('nan')
-            return DetectionScores(nan, nan, nan, {})
-        with contextlib.redirect_stdout(io.StringIO()):
-            truth = COCO()
-            truth.dataset = {
-                'info': {},
-                'images': [{'id': i + 1} for i in range(self._images)],
-                'annotations': self._truth,
-                'categories': [{'id': c.id + 1, 'name': c.name} for c in self.labels.classes],
-            }
-            truth.createIndex()
-            if not self._detections:
-                return DetectionScores(0.0, 0.0, 0.0, {})
-            evaluation = COCOeval(truth, truth.loadRes(self._detections), 'bbox')
+        """Run COCO's evaluation."""
+        return self.scores_and_curves()[0]
+
+    def scores_and_curves(self) -> tuple[DetectionScores, dict[str, list[float]]]:
+        """The scores, and per class with truth the precision at recall 0, .01 … 1 (IoU .5)."""
+        # (10 thresholds, 101 recalls, K classes, 4 areas, 1); recall lacks the axis of recalls
+        precision, recall = self._evaluate()
+        everywhere = precision[:, :, :, 0]
+        names = self.labels.names
+        truths = np.zeros(len(names), int)
+        for image in self._images:
+            truths += np.bincount(image.truth.class_ids[~image.crowd], minlength=len(names))
+        present = [(info.name, info.id) for info in self.labels.classes if truths[info.id]]
+        small, medium, large = (_mean(precision[:, :, :, i]) for i in range(1, len(_AREAS)))
+        scores = DetectionScores(
+            ap=_mean(everywhere),
+            ap50=_mean(everywhere[_IOU_50]),
+            ap75=_mean(everywhere[_IOU_75]),
+            ap_small=small,
+            ap_medium=medium,
+            ap_large=large,
+            ar_100=_mean(recall[:, :, 0]),
+            ap_per_class={name: _mean(everywhere[:, :, i]) for name, i in present},
+            ap50_per_class={name: _mean(everywhere[_IOU_50, :, i]) for name, i in present},
+            truths={name: int(truths[i]) for name, i in present},
+        )
+        return scores, {name: everywhere[_IOU_50, :, i].tolist() for name, i in present}
+
+    def _evaluate(self) -> tuple[np.ndarray, np.ndarray]:
+        """COCO's precision and recall with 100 boxes; −1 where undefined."""
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints
+            evaluation = COCOeval(self._coco(truth=True), self._coco(truth=False), 'bbox')
             evaluation.evaluate()
             evaluation.accumulate()
-        return self._read(evaluation.eval['precision'])
+        return evaluation.eval['precision'][..., -1], evaluation.eval['recall'][..., -1]
 
-    def _read(self, precision: np.ndarray) -> DetectionScores:
-        """precision: (IoU thresholds, recalls, classes, areas, max detections), −1 where
-        undefined.
-        """
-        table = precision[:, :, :, 0, -1]
+    def _coco(self, truth: bool) -> COCO:
+        """Truth or detections as COCO holds them; its own reader takes no empty detections."""
+        entries = []
+        for place, image in enumerate(self._images, 1):
+            boxes = image.truth if truth else image.found
+            for i, (box, class_id) in enumerate(
+                zip(boxes.xywh.tolist(), boxes.class_ids.tolist(), strict=True)
+            ):
+                entry = {'id': len(entries) + 1, 'image_id': place, 'category_id': class_id + 1}
+                entry |= {'bbox': box, 'area': box[2] * box[3], 'iscrowd': 0}
+                if truth:
+                    entry |= {'iscrowd': int(image.crowd[i]), 'ignore': 0}
+                else:
+                    entry['score'] = float(image.scores[i])
+                entries.append(entry)
+        coco = COCO()
+        coco.dataset = {
+            'images': [{'id': place} for place in range(1, len(self._images) + 1)],
+            'annotations': entries,
+            'categories': [{'id': c.id + 1, 'name': c.name} for c in self.labels.classes],
+        }
+        coco.createIndex()
+        return coco
 
-        def mean(values: np.ndarray) -> float:
-            values = values[values > -1]
-            return float(values.mean()) if values.size else float('nan')
 
-        per_class = {info.name: mean(table[0, :, info.id]) for info in self.labels.classes}
-        present = {name: value for name, value in per_class.items() if not np.isnan(value)}
-        return DetectionScores(mean(table), mean(table[0]), mean(table[5]), present)
-
-
-def _entry(image: int, box: np.ndarray, class_id: int) -> dict:
-    x_min, y_min, x_max, y_max = (float(value) for value in box)
-    return {
-        'image_id': image,
-        'category_id': int(class_id) + 1,
-        'bbox': [x_min, y_min, x_max - x_min + 1, y_max - y_min + 1],
-    }
+def _mean(values: np.ndarray) -> float:
+    values = values[values > -1]
+    return float(values.mean()) if values.size else float('nan')

@@ -4,29 +4,19 @@
 
 from __future__ import annotations
 
-import argparse
-import codecs
 import math
-import pickle
 import re
-import zipfile
-from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from unidrive_perception.errors import UserError
+from unidrive_training.engine.checkpoint import read_checkpoint
 from unidrive_training.models.backbones.base import Backbone
 from unidrive_training.models.backbones.deit import resize_positions
+from unidrive_training.models.state_files import read_state
 from unidrive_training.models.weights import detectron2_resnet
-
-_numpy_scalar = np.float64(0).__reduce__()[0]
 
 
 @dataclass(frozen=True)
@@ -104,7 +94,10 @@ FORMATS: dict[str, tuple[Layout, ...]] = {
         Layout('encoder.', _PIXPRO_OTHERS),
         *_EXTRACTED,
     ),
+    # a run folder of `unidrive train`, or a checkpoint in it: the averaged weights
+    'unidrive': (Layout('backbone.', r'(?!backbone\.).+|backbone\.prompts\..+'),),
 }
+_NAMED_ONLY = {'detectron2', 'unidrive'}  # files that are read in another way: not for `auto`
 
 
 @dataclass(frozen=True)
@@ -146,9 +139,7 @@ def load_backbone(backbone: Backbone, path: str | Path, format: str = 'auto') ->
     """
     if format != 'auto' and format not in FORMATS:
         raise UserError(f'format {format!r} of {path}: give auto or one of {", ".join(FORMATS)}')
-    state = read_state(path)
-    if format == 'detectron2':
-        state = detectron2_resnet(state)
+    state = _read(path, format)
     own = {n: v for n, v in backbone.state_dict().items() if not n.startswith('prompts.')}
     name, layout = _best_layout(own, state, format)
     found = {n: state[layout.prefix + n] for n in own if layout.prefix + n in state}
@@ -176,6 +167,17 @@ def load_backbone(backbone: Backbone, path: str | Path, format: str = 'auto') ->
     )
 
 
+def _read(path: str | Path, format: str) -> dict[str, Tensor]:
+    """The tensors in a file of a format."""
+    if format == 'unidrive':
+        state = read_checkpoint(Path(path))
+        if 'average' not in state:
+            raise UserError(f'{path} is a run of another kind; give one of `unidrive train`')
+        return state['average']
+    state = read_state(path)
+    return detectron2_resnet(state) if format == 'detectron2' else state
+
+
 def _best_layout(own: dict, state: dict, format: str) -> tuple[str, Layout]:
     """The layout under which most tensors of the backbone are found, then the one that explains
     most of the others; the first of equals.
@@ -186,7 +188,7 @@ def _best_layout(own: dict, state: dict, format: str) -> tuple[str, Layout]:
         names = {layout.prefix + name for name in own} & set(state)
         return len(names), sum(bool(re.fullmatch(layout.others, n)) for n in set(state) - names)
 
-    names = [n for n in FORMATS if n != 'detectron2'] if format == 'auto' else [format]
+    names = [n for n in FORMATS if n not in _NAMED_ONLY] if format == 'auto' else [format]
     return max(((n, layout) for n in names for layout in FORMATS[n]), key=explained)
 
 
@@ -226,83 +228,3 @@ def _check(
 
 def _few(names: list[str]) -> str:
     return ', '.join(names[:3]) + (', …' if len(names) > 3 else '')
-
-
-def read_state(path: str | Path) -> dict[str, Tensor]:
-    """The named tensors in a checkpoint: a .safetensors file, a torch.save file (a state dict, or
-    a mapping that holds one as ``state_dict``, ``model`` or ``online_backbone``), a TorchScript
-    archive (OpenAI's) or a .pkl file of NumPy arrays (detectron2's model zoo).
-
-    Nothing pickled but tensors and plain values is read. Raises UserError.
-    """
-    path = Path(path)
-    try:
-        if path.suffix == '.safetensors':
-            return load_file(path)
-        if _is_torchscript(path):
-            return dict(torch.jit.load(path, map_location='cpu').state_dict())
-        if path.suffix == '.pkl':
-            content = _read_arrays(path)
-        else:
-            with torch.serialization.safe_globals(_HARMLESS):
-                content = torch.load(path, map_location='cpu', weights_only=True)
-    except OSError as error:
-        raise UserError(f'{path}: {error.strerror or error}') from error
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            f'{path} is no checkpoint, or holds Python objects beside its tensors, which are not '
-            'read because they could run code; where you trust the file, save its state dict '
-            "alone: torch.save({'state_dict': torch.load(FILE, weights_only=False)['state_dict']},"
-            ' NEW)'
-        ) from error
-    except (RuntimeError, ValueError, KeyError, SafetensorError, EOFError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f'{path} is no readable checkpoint of tensors ({reason})') from error
-    for key in ('state_dict', 'model', 'online_backbone'):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict):
-        raise UserError(f'{path} holds a {type(content).__name__}; give a file with a state dict')
-    tensors = {n: torch.as_tensor(v) for n, v in content.items() if isinstance(v, np.ndarray)}
-    return tensors | {name: v for name, v in content.items() if isinstance(v, Tensor)}
-
-
-def _read_arrays(path: Path) -> Any:
-    """A pickle of NumPy arrays and plain values; anything else in it is an error, not run."""
-
-    class Arrays(pickle.Unpickler):
-        def find_class(self, module: str, name: str) -> Any:
-            module = module.replace('numpy.core', 'numpy._core')  # the name from NumPy 2 on
-            if (module, name) in _ARRAY_PARTS:
-                return _ARRAY_PARTS[module, name]
-            raise pickle.UnpicklingError(f'{module}.{name}')
-
-    with path.open('rb') as file:
-        return Arrays(file, encoding='latin1').load()  # zoo files come from Python 2 as well
-
-
-_ARRAY_PARTS = {
-    ('numpy', 'ndarray'): np.ndarray,
-    ('numpy', 'dtype'): np.dtype,
-    ('numpy._core.multiarray', '_reconstruct'): np.array([0]).__reduce__()[0],
-    ('numpy._core.multiarray', 'scalar'): np.float32(0).__reduce__()[0],
-    ('_codecs', 'encode'): codecs.encode,
-    ('collections', 'OrderedDict'): OrderedDict,
-}
-
-# Plain values that training programs save beside their tensors: options and NumPy numbers.
-_HARMLESS = [
-    argparse.Namespace,
-    codecs.encode,  # bytes, in old pickles
-    np.dtype,
-    *(type(np.dtype(name)) for name in ('float32', 'float64', 'int64', 'bool')),
-    (_numpy_scalar, 'numpy.core.multiarray.scalar'),  # the name up to NumPy 1, and from 2 on
-    (_numpy_scalar, 'numpy._core.multiarray.scalar'),
-]
-
-
-def _is_torchscript(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith('/constants.pkl') for name in archive.namelist())

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from unidrive_perception.errors import UserError
 from unidrive_training.models import weights
 from unidrive_training.models.language.prefix_tree import PrefixTree
-from unidrive_training.models.pretrained import read_state
+from unidrive_training.models.state_files import read_state
 from unidrive_training.typed import Typed
 
 # open_clip takes a second to import and every command imports this file: it comes where used.
