@@ -236,7 +236,7 @@ def test_it_learns_to_tell_two_classes(folder, tmp_path, capsys):
     last = printed.strip().splitlines()[-1]
     assert float(last.split()[1].rstrip(',')) >= 0.9, last
     assert main(['classify', *arguments]) == 2  # would overwrite the run
-    assert main(['classify', *arguments, '--resume']) == 0  # trained: its scores again
+    assert main(['classify', *arguments]) == 0  # trained: its scores again
     again = capsys.readouterr().out.strip().splitlines()[-1]
     assert again.split(' after')[0] == last.split(' after')[0]
 
@@ -260,14 +260,14 @@ def test_a_resumed_run_equals_an_uninterrupted_one(folder, tmp_path, monkeypatch
     with monkeypatch.context() as patch, pytest.raises(_Killed):
         patch.setattr(ClassifierTrainer, '_train_epoch', killed)
         trainer(config, folder, tmp_path / 'cut').run()
-    resumed = trainer(config, folder, tmp_path / 'cut', resume=True)
+    resumed = trainer(config, folder, tmp_path / 'cut')
     assert resumed.epoch == 2
     assert resumed.run() == scores
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, resumed.model.state_dict()[name]), name
     other = config.model_copy(update={'seed': 1})
     with pytest.raises(UserError, match=r'another config \(seed was 0, is 1\)'):
-        trainer(other, folder, tmp_path / 'cut', resume=True)
+        trainer(other, folder, tmp_path / 'cut')
 
 
 def test_a_pretrained_backbone_is_loaded(folder, tmp_path, capsys):

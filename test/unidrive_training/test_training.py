@@ -19,15 +19,21 @@ from unidrive_perception.errors import UserError
 from unidrive_training import distributed
 from unidrive_training.cli import main
 from unidrive_training.data import sample
+from unidrive_training.data.augment import Augmentation
 from unidrive_training.data.bdd100k import Bdd100kWriter, read_image, read_mask, read_split
 from unidrive_training.data.sample import letterbox, load_sample
-from unidrive_training.data.stream import TrainingStream, collate, quotas
-from unidrive_training.engine.checkpoint import load_trained_model, save_checkpoint
-from unidrive_training.engine.trainer import Trainer
+from unidrive_training.data.stream import TrainingData, TrainingStream, collate, quotas
+from unidrive_training.engine.checkpoint import (
+    checkpoints,
+    load_trained_model,
+    read_checkpoint,
+    save_checkpoint,
+)
+from unidrive_training.engine.trainer import Trainer, _Losses
 from unidrive_training.evaluation.checkpoint_predictor import CheckpointPredictor
 from unidrive_training.evaluation.evaluate import evaluate
 from unidrive_training.models import sparse_rcnn
-from unidrive_training.models.multitask import MultiTaskModel
+from unidrive_training.models.multitask import TASKS, MultiTaskModel
 
 ITERATIONS = 220
 
@@ -50,7 +56,7 @@ def test_every_loss_falls(trained):
     events = EventAccumulator(str(trained / 'tensorboard'))
     events.Reload()
     losses = [tag for tag in events.Tags()['scalars'] if tag.startswith('loss/')]
-    assert len(losses) == 12  # with denoising and the two pixel losses
+    assert len(losses) == 12 + 3 + 1  # with denoising and the two pixel losses; tasks; total
     for tag in losses:
         values = [event.value for event in events.Scalars(tag)]
         assert len(values) == ITERATIONS
@@ -108,16 +114,19 @@ class KilledTrainer(Trainer):
 
 def test_a_killed_run_goes_on_exactly(scenes, tmp_path):
     """Killed in the second phase; the noise of the denoising proposals is random."""
-    config = tiny_config(scenes, 8, checkpoint_every=3, log_every=2)
+    config = tiny_config(scenes, 8, checkpoint_every=3, log_every=2, keep_checkpoints=2)
     assert config.phases[0].iterations == 4
     assert config.model.heads['detection']['denoising'] > 0
     Trainer(config, tmp_path / 'whole', 'cpu').run()
     with pytest.raises(Killed):
         KilledTrainer(config, tmp_path / 'killed', 'cpu').run()
-    resumed = Trainer(config, tmp_path / 'killed', 'cpu', resume=True)
+    resumed = Trainer(config, tmp_path / 'killed', 'cpu')
     assert resumed.iteration == 6
     resumed.run()
-    states = [torch.load(tmp_path / n / 'checkpoint.pt') for n in ('whole', 'killed')]
+    for name in ('whole', 'killed'):
+        numbers = [path.name for path in checkpoints(tmp_path / name)]
+        assert numbers == ['checkpoint_0000006.pt', 'checkpoint_0000008.pt']
+    states = [read_checkpoint(tmp_path / n) for n in ('whole', 'killed')]
     for part in ('model', 'average'):
         for name, value in states[0][part].items():
             assert torch.equal(value, states[1][part][name]), name
@@ -136,7 +145,7 @@ def test_every_process_and_iteration_has_noise_of_its_own(scenes, tmp_path, monk
     for rank, iteration in ((0, 0), (1, 0), (0, 1), (1, 0)):
         monkeypatch.setattr(distributed, 'rank', lambda rank=rank: rank)
         trainer.iteration = iteration
-        trainer._step(*batch, 0.0)
+        trainer._step(_Losses(trainer.model), [batch], 0.0)
     first, other_rank, next_iteration, again = torch.stack(noises).chunk(4)
     assert len(first) > 0 and torch.equal(other_rank, again)
     for other in (other_rank, next_iteration):
@@ -144,23 +153,30 @@ def test_every_process_and_iteration_has_noise_of_its_own(scenes, tmp_path, monk
     assert not torch.equal(other_rank, next_iteration)
 
 
-def test_a_run_folder_is_neither_overwritten_nor_resumed_with_another_config(scenes, tmp_path):
+def test_a_run_goes_on_with_its_own_config_only(scenes, tmp_path):
     config = tiny_config(scenes, 1)
     Trainer(config, tmp_path, 'cpu').run()
-    with pytest.raises(UserError, match='--resume'):
-        Trainer(config, tmp_path, 'cpu')
+    faster = config.model_copy(update={'workers': 2, 'log_every': 7})
+    assert Trainer(faster, tmp_path, 'cpu').iteration == 1
     changed = r'another config \(phases\.0\.iterations was 1, is 2\)'
     longer = config.model_copy(
         update={'phases': [config.phases[0].model_copy(update={'iterations': 2})]}
     )
     with pytest.raises(UserError, match=changed):
-        Trainer(longer, tmp_path, 'cpu', resume=True)
+        Trainer(longer, tmp_path, 'cpu')
+
+
+def test_a_damaged_last_checkpoint_is_passed_over(scenes, tmp_path, capsys):
+    config = tiny_config(scenes, 2, checkpoint_every=1)
+    Trainer(config, tmp_path, 'cpu').run()
+    (tmp_path / 'checkpoint_0000002.pt').write_bytes(b'half')
+    assert Trainer(config, tmp_path, 'cpu').iteration == 1
+    assert 'checkpoint_0000002.pt: not a readable checkpoint' in capsys.readouterr().err
 
 
 def test_training_starts_from_another_run(trained, scenes, tmp_path):
     config = tiny_config(scenes, 1)
     trainer = Trainer(config, tmp_path, 'cpu', init=trained)
-    trainer._stream(config.phases[0])  # which fits the proposals of a run from scratch
     model, _, _ = load_trained_model(trained)
     for name, value in model.state_dict().items():
         assert torch.equal(trainer.model.state_dict()[name], value)
@@ -194,7 +210,7 @@ def test_processes_may_have_different_tasks(scenes, tmp_path):
     command += ['--data', str(tmp_path / 'boxes'), '--data', str(tmp_path / 'masks')]
     subprocess.run(command, check=True, timeout=300, env=os.environ | {'OMP_NUM_THREADS': '1'})
     start = MultiTaskModel(config_of(tmp_path / 'run').model)
-    state = torch.load(tmp_path / 'run' / 'checkpoint.pt')
+    state = read_checkpoint(tmp_path / 'run')
     assert state['iteration'] == 3
     for task in ('detection', 'semantic', 'drivable'):
         prefix = f'heads.{task}.'
@@ -204,14 +220,6 @@ def test_processes_may_have_different_tasks(scenes, tmp_path):
             if name.startswith(prefix)
         ]
         assert any(changed), f'rank 0 never got the gradients of {task}'
-
-
-def test_two_processes_step_like_one(repo_root):
-    """Gradients come back in the memory layout of their parameter, or kernels get scrambled."""
-    script = repo_root / 'test' / 'unidrive_training' / 'average_in_two_processes.py'
-    command = [sys.executable, '-m', 'torch.distributed.run', '--nproc-per-node', '2']
-    command += ['--standalone', str(script)]
-    subprocess.run(command, check=True, timeout=300, env=os.environ | {'OMP_NUM_THREADS': '1'})
 
 
 def config_of(run):
@@ -235,7 +243,8 @@ def test_rate_factors_reach_the_parameters_they_name(scenes, tmp_path):
 
 def stream(scenes, **options):
     config = tiny_config(scenes, 1)
-    return TrainingStream(config.data, 6, (96, 160), config.augmentation, 0, **options)
+    data = TrainingData(config.data, TASKS)
+    return TrainingStream(data, 6, (96, 160), config.augmentation, 0, (0, 20), **options)
 
 
 def test_a_batch_depends_on_seed_and_index_alone(scenes):
@@ -246,9 +255,25 @@ def test_a_batch_depends_on_seed_and_index_alone(scenes):
 
 
 def test_processes_share_a_batch(scenes):
-    parts = [stream(scenes, rank=rank, ranks=2)[3][0] for rank in range(2)]
-    assert [len(part) for part in parts] == [3, 3]
-    assert not torch.equal(*parts)
+    """And a process takes its share in parts: it is the same batch, however it is cut."""
+    whole, targets = stream(scenes)[3]
+    images = [stream(scenes, rank=rank, ranks=2)[3][0] for rank in range(2)]
+    assert torch.equal(torch.stack(images, 1).flatten(0, 1), whole)
+    parts = [stream(scenes, parts=3)[3 * 3 + part] for part in range(3)]
+    assert torch.equal(torch.stack([p[0] for p in parts], 1).flatten(0, 1), whole)
+    assert torch.equal(parts[1][1].semantic[1], targets.semantic[4])
+
+
+def test_an_epoch_has_every_image_once(scenes):
+    """48 images, 6 at a time: a sample is told from others by its pixels."""
+    plain = TrainingData(tiny_config(scenes, 1).data, TASKS)
+    epochs = TrainingStream(plain, 6, (96, 160), Augmentation(), 0, (0, 16))
+    first, second = (
+        [image.numpy().tobytes() for i in steps for image in epochs[i][0]]
+        for steps in (range(8), range(8, 16))
+    )
+    assert len(set(first)) == 48
+    assert sorted(first) == sorted(second) and first != second
 
 
 @pytest.mark.parametrize(
@@ -277,7 +302,7 @@ def test_the_boxes_of_a_dataset_are_read_without_its_masks(scenes, monkeypatch):
 
     monkeypatch.setattr(sample, 'read_mask', unwanted)
     records = read_split(scenes, 'train')
-    boxes = stream(scenes).labelled_boxes()
+    boxes = stream(scenes).data.labelled_boxes((96, 160))
     assert len(boxes) == sum((~record.boxes.crowd).sum() for record in records)
     assert (boxes[:, 2:] > 0).all() and (boxes < 1.001).all()
 
@@ -298,7 +323,7 @@ def test_a_full_disk_is_one_sentence_and_keeps_the_last_checkpoint(scenes, tmp_p
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
     try:
         with pytest.raises(UserError, match='checkpoint could not be written; make room'):
-            save_checkpoint(tmp_path, trainer._state())
+            save_checkpoint(tmp_path, trainer._state(), 2)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert load_trained_model(tmp_path)[2]['iteration'] == 1
@@ -307,3 +332,8 @@ def test_a_full_disk_is_one_sentence_and_keeps_the_last_checkpoint(scenes, tmp_p
 def test_too_many_sources_for_a_batch():
     with pytest.raises(UserError, match='batch_size 2'):
         quotas([1, 1, 1], 2)
+
+
+def test_too_many_processes_for_a_batch(scenes):
+    with pytest.raises(UserError, match='batch_size 6 is too small for 4 processes with 2 parts'):
+        stream(scenes, ranks=4, parts=2)

@@ -20,8 +20,8 @@ from unidrive_training.config import Phase
 
 @dataclass
 class Step:
-    """What one step of the optimizer did; ``terms``: ``task/term`` → loss, weighted by task;
-    ``data_seconds``: for how long it had to wait for its images.
+    """What one step of the optimizer did; ``terms``: ``task/term`` → loss, and their ``total``,
+    which is weighted by task; ``data_seconds``: for how long it had to wait for its images.
     """
 
     iteration: int
@@ -75,7 +75,6 @@ class Monitor:
         for name, value in step.terms.items():
             totals[name.split('/')[0]] += value
         scalars = {f'loss/{name}': value for name, value in (step.terms | totals).items()}
-        scalars['loss/total'] = sum(totals.values())
         seconds = time.monotonic() - self._since
         steps = max(1, self._images // step.phase.batch_size)
         scalars |= {
@@ -90,11 +89,7 @@ class Monitor:
         for name, value in scalars.items():
             self.writer.add_scalar(name, value, step.iteration)
         self._since, self._images, self._waited = time.monotonic(), 0, 0.0
-        self._postfix(scalars, totals)
-
-    def _postfix(self, scalars: Mapping[str, float], totals: Mapping[str, float]) -> None:
-        shown = {'loss': scalars['loss/total'], **totals}
-        text = {name: f'{value:.2f}' for name, value in shown.items()}
+        text = {name: f'{value:.2f}' for name, value in totals.items()}
         text['img/s'] = f'{scalars["speed/images_per_second"]:.1f}'
         if 'memory/gb' in scalars:
             text['GB'] = f'{scalars["memory/gb"]:.1f}'

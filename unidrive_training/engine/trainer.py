@@ -248,7 +248,7 @@ class Trainer:
                 'learning rate or --set precision=float32, and give a new run folder'
             )
         self.scaler.scale(loss).backward()
-        return {name: value.item() for name, value in terms.items()}
+        return {name: value.item() for name, value in (terms | {'total': loss}).items()}
 
     @staticmethod
     def _exchange(losses: nn.Module, now: bool) -> contextlib.AbstractContextManager:
