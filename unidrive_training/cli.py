@@ -10,7 +10,8 @@ import sys
 
 from unidrive_perception.errors import UserError
 
-_COMMANDS = {
+COMMANDS = {
+    'run': ('unidrive_training.experiment.cli', 'do a whole experiment from one file'),
     'scenes': ('unidrive_training.scenes.cli', 'generate street scenes: dataset and/or bag'),
     'convert': (
         'unidrive_training.data.convert.cli',
@@ -52,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
         prog='unidrive', description='Driving perception, offline side.'
     )
     subparsers = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
-    for name, (module_name, summary) in _COMMANDS.items():
+    for name, (module_name, summary) in COMMANDS.items():
         subparser = subparsers.add_parser(name, help=summary, description=summary)
         if argv[:1] == [name]:
             try:
