@@ -97,7 +97,7 @@ def test_colours_change_as_the_options_say():
         pixel = augment(Sample(red, **nothing), (8, 8), options, rng[1]).image[0, 0].astype(float)
         assert pixel @ (0.299, 0.587, 0.114) == pytest.approx(84.95, abs=1.5)  # as light as before
         spread.append(np.ptp(pixel))
-    assert min(spread) < 30 and max(spread) > 70  # red has 50
+    assert min(spread) < 35 and max(spread) > 70  # red has 50
     options = Augmentation(scale=(1.0, 1.0), flip=0.0, **PLAIN | {'brightness': 0.5})
     means = [
         augment(Sample(grey, **nothing), (8, 8), options, np.random.default_rng(s)).image.mean()
