@@ -37,6 +37,8 @@ COMMANDS = {
         'let teachers label what is missing',
     ),
     'evaluate': ('unidrive_training.evaluation.cli', 'score a checkpoint or bundle on a dataset'),
+    'report': ('unidrive_training.report.cli', 'write the result page of a run'),
+    'compare': ('unidrive_training.report.compare_cli', 'print runs side by side'),
     'export': ('unidrive_training.export', 'write the model bundle that the node runs'),
     'process-bag': ('unidrive_perception.process_bag', 'run a bundle over a bag, video or folder'),
     'demo': (
