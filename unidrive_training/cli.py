@@ -10,7 +10,8 @@ import sys
 
 from unidrive_perception.errors import UserError
 
-_COMMANDS = {
+COMMANDS = {
+    'run': ('unidrive_training.experiment.cli', 'do a whole experiment from one file'),
     'scenes': ('unidrive_training.scenes.cli', 'generate street scenes: dataset and/or bag'),
     'convert': (
         'unidrive_training.data.convert.cli',
@@ -36,6 +37,8 @@ _COMMANDS = {
         'let teachers label what is missing',
     ),
     'evaluate': ('unidrive_training.evaluation.cli', 'score a checkpoint or bundle on a dataset'),
+    'report': ('unidrive_training.report.cli', 'write the result page of a run'),
+    'compare': ('unidrive_training.report.compare_cli', 'print runs side by side'),
     'export': ('unidrive_training.export', 'write the model bundle that the node runs'),
     'process-bag': ('unidrive_perception.process_bag', 'run a bundle over a bag, video or folder'),
     'demo': (
@@ -52,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
         prog='unidrive', description='Driving perception, offline side.'
     )
     subparsers = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
-    for name, (module_name, summary) in _COMMANDS.items():
+    for name, (module_name, summary) in COMMANDS.items():
         subparser = subparsers.add_parser(name, help=summary, description=summary)
         if argv[:1] == [name]:
             try:

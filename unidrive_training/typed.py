@@ -29,13 +29,19 @@ def parse(cls: type[T], values: dict[str, Any], where: str) -> T:
     try:
         return cls.model_validate(values)
     except ValidationError as error:
-        problems = [f'{".".join(map(str, e["loc"]))}: {_message(e)}' for e in error.errors()]
+        problems = [': '.join(filter(None, (_key(e), _message(e)))) for e in error.errors()]
         raise UserError(f'{where}: ' + '; '.join(problems)) from error
+
+
+def _key(error: Mapping[str, Any]) -> str:
+    return '.'.join(map(str, error['loc']))
 
 
 def _message(error: Mapping[str, Any]) -> str:
     if error['type'] == 'missing':
         return 'missing'
+    if error['type'] == 'value_error' and isinstance(error['input'], dict):
+        return str(error['ctx']['error'])  # the validator of a whole class: names what it means
     got = repr(error['input'])
     got = f'(got {got if len(got) < 80 else got[:77] + "…"})'
     if error['type'] != 'extra_forbidden':
@@ -48,6 +54,15 @@ def _names_of_settings(cls: type[Typed]) -> set[str]:
     """Of a class and all below it."""
     names = set(cls.model_fields)
     return names.union(*map(_names_of_settings, cls.__subclasses__()))
+
+
+def flat(values: object, key: str = '') -> dict[str, object]:
+    """Values of nested mappings and lists by dotted keys, as overrides name them."""
+    if not isinstance(values, (dict, list)) or not values:
+        return {key: values}
+    items = values.items() if isinstance(values, dict) else enumerate(values)
+    nested = (flat(value, f'{key}.{name}' if key else str(name)) for name, value in items)
+    return {key: value for part in nested for key, value in part.items()}
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:

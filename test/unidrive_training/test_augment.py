@@ -76,6 +76,36 @@ def test_a_box_cut_to_a_sliver_is_ignored_and_one_outside_dropped():
     assert set(fates) == {'kept', 'ignored', 'dropped'}
 
 
+def test_without_changes_a_view_is_the_image_itself():
+    sample = sample_with_square()
+    sample.image[:] = np.random.default_rng(0).integers(0, 256, sample.image.shape)
+    options = Augmentation(scale=(1.0, 1.0), flip=0.0, **PLAIN)
+    view = augment(sample, (360, 640), options, np.random.default_rng(0))
+    np.testing.assert_array_equal(view.image, sample.image)
+    np.testing.assert_array_equal(view.boxes.boxes, sample.boxes.boxes)
+
+
+def test_colours_change_as_the_options_say():
+    grey, red = np.full((8, 8, 3), 100, np.uint8), np.zeros((8, 8, 3), np.uint8)
+    red[:] = (120, 70, 70)
+    options = Augmentation(scale=(1.0, 1.0), flip=0.0, **PLAIN | {'saturation': 0.5, 'hue': 0.1})
+    nothing = {'boxes': None, 'semantic': None, 'drivable': None}
+    spread = []
+    for seed in range(20):
+        rng = [np.random.default_rng(seed) for _ in range(2)]
+        assert (augment(Sample(grey, **nothing), (8, 8), options, rng[0]).image == 100).all()
+        pixel = augment(Sample(red, **nothing), (8, 8), options, rng[1]).image[0, 0].astype(float)
+        assert pixel @ (0.299, 0.587, 0.114) == pytest.approx(84.95, abs=1.5)  # as light as before
+        spread.append(np.ptp(pixel))
+    assert min(spread) < 35 and max(spread) > 70  # red has 50
+    options = Augmentation(scale=(1.0, 1.0), flip=0.0, **PLAIN | {'brightness': 0.5})
+    means = [
+        augment(Sample(grey, **nothing), (8, 8), options, np.random.default_rng(s)).image.mean()
+        for s in range(20)
+    ]
+    assert 50 <= min(means) < 70 and 130 < max(means) <= 150
+
+
 def test_letterbox_and_shrink_keep_boxes_on_their_masks():
     for view in (
         letterbox(sample_with_square(), (224, 384)),

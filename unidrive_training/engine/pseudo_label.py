@@ -8,7 +8,6 @@ import argparse
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from unidrive_perception.errors import UserError
 from unidrive_perception.labels import DETECTION
 from unidrive_training import distributed
 from unidrive_training.data.bdd100k import Record, read_split
-from unidrive_training.data.settings import apply_setting, load_setting
+from unidrive_training.data.settings import Setting, apply_setting, load_setting
 from unidrive_training.engine.cli import check_device
 from unidrive_training.engine.labelling import Job, Labelling
 from unidrive_training.engine.pseudo_label_files import PseudoLabelFiles
@@ -58,10 +57,11 @@ def run(args: argparse.Namespace) -> int:
     """Label every image that lacks a label of a teacher's task."""
     thresholds = _check(args)
     paths = _teacher_paths(args.teacher)
-    records = _records(args)
+    setting = load_setting(args.setting) if args.setting else None
+    records = _records(args, setting)
     device = distributed.start(args.device)
     teachers = load_teachers(paths, device)
-    settings = _settings(args, teachers, thresholds)
+    settings = _settings(args, setting, teachers, thresholds)
     files = PseudoLabelFiles(args.out, args.split)
     leads = distributed.rank() == 0
     if files.open(settings):
@@ -112,31 +112,30 @@ def _teacher_paths(texts: list[str]) -> dict[str, Path]:
     return paths
 
 
-def _records(args: argparse.Namespace) -> list[Record]:
+def _records(args: argparse.Namespace, setting: Setting | None) -> list[Record]:
     """The images with those true labels that count."""
     records = read_split(args.data, args.split)
-    if args.setting:
-        records = apply_setting(load_setting(args.setting), records)
-    if args.tasks:
-        labels = {'boxes': 'detection', 'semantic': 'semantic', 'drivable': 'drivable'}
-        away = {label: None for label, task in labels.items() if task not in args.tasks}
-        records = [replace(record, **away) for record in records]
-    return records
+    if setting:
+        records = apply_setting(setting, records)
+    return [record.only(args.tasks) for record in records] if args.tasks else records
 
 
 def _settings(
-    args: argparse.Namespace, teachers: Sequence[Teacher], thresholds: Thresholds
+    args: argparse.Namespace,
+    setting: Setting | None,
+    teachers: Sequence[Teacher],
+    thresholds: Thresholds,
 ) -> dict[str, Any]:
     """All that the labels depend on, as the index holds it."""
-    setting = args.setting
+    chosen = None
     if setting:
-        content = load_setting(setting).model_dump_json().encode()
-        setting = f'{setting} (sha256 {hashlib.sha256(content).hexdigest()[:16]})'
+        digest = hashlib.sha256(setting.model_dump_json().encode()).hexdigest()
+        chosen = f'{setting.name} (sha256 {digest[:16]})'
     return {
         'version': 1,
         'data': str(args.data.resolve()),
         'split': args.split,
-        'setting': setting,
+        'setting': chosen,
         'tasks': sorted(args.tasks) if args.tasks else None,
         'teachers': {
             task: {

@@ -1,0 +1,77 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Size and kind of an image or label mask from the first bytes of its file, no pixel decoded."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from unidrive_perception.errors import UserError
+
+_PNG = b'\x89PNG\r\n\x1a\n'
+_GREY = 0  # colour type of a PNG: one channel, no palette
+_ORIENTATION = 0x0112  # EXIF tag; from 5 on the picture lies on its side
+_MAX_PIXELS = 1 << 30  # what OpenCV agrees to decode
+
+
+@dataclass(frozen=True)
+class MaskHeader:
+    """``size``: (height, width)."""
+
+    size: tuple[int, int]
+    bits: int
+    one_channel: bool
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """(height, width) that ``read_image`` gives; UserError when the header cannot be read.
+
+    OpenCV turns a JPEG as its EXIF orientation says.
+    """
+    _check_file(path)
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            turned = image.format == 'JPEG' and image.getexif().get(_ORIENTATION, 1)
+    except UnidentifiedImageError:
+        raise _bad(path, 'no image') from None
+    except Exception as error:  # Pillow's parsers raise whatever a damaged header makes them meet
+        raise _bad(path, f'no readable image header ({error!r})') from error
+    return _sane(path, *((width, height) if turned in (5, 6, 7, 8) else (height, width)))
+
+
+def mask_header(path: Path) -> MaskHeader:
+    """The header of a PNG; UserError when it is none."""
+    _check_file(path)
+    try:
+        with path.open('rb') as file:
+            head = file.read(26)
+    except OSError as error:
+        raise _bad(path, str(error.strerror)) from error
+    if len(head) < 26 or not head.startswith(_PNG) or head[12:16] != b'IHDR':
+        raise _bad(path, 'no PNG')
+    width, height, bits, colour_type = struct.unpack('>IIBB', head[16:26])
+    return MaskHeader(_sane(path, height, width), bits, colour_type == _GREY)
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():  # a broken link, a folder; a pipe would be waited for
+        raise _bad(path, 'no regular file')
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:  # OpenCV crashes at such a name
+        raise _bad(path, 'the name is not UTF-8') from None
+
+
+def _sane(path: Path, height: int, width: int) -> tuple[int, int]:
+    if not 0 < width * height <= _MAX_PIXELS:
+        raise _bad(path, f'{width}×{height} pixels cannot be')
+    return height, width
+
+
+def _bad(path: Path, reason: str) -> UserError:
+    return UserError(f'{path}: {reason}; delete or replace the file')

@@ -1,0 +1,134 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What was done in an experiment's folder, and whether it still is what the experiment asks for.
+
+OUT/.done/STEP.json is there from a step's beginning on, and has its ``seconds`` when it is done.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from unidrive_perception.errors import UserError
+from unidrive_training.evaluation.metrics_file import write_json
+from unidrive_training.experiment.config import Experiment
+from unidrive_training.experiment.steps import Step, plan
+from unidrive_training.typed import flat
+
+
+class State(enum.Enum):
+    """Of a step; the value is what to say about it before it is run."""
+
+    DONE = 'done before'
+    BEGUN = 'goes on'
+    NEW = 'to do'
+    OUTDATED = 'to do again: what it builds on is new'
+
+
+class Ledger:
+    """The marks of an experiment's steps.
+
+    ``states`` are those at the time it is opened. UserError when a step was done (or begun) with
+    other settings, or its output is not what its mark says.
+    """
+
+    def __init__(self, experiment: Experiment, out: Path, steps: Sequence[Step]) -> None:
+        self._out = out
+        # What determines a step is said without the place of OUT, which may be moved.
+        self._definitions = {
+            step.name: _definition(step) for step in plan(experiment, Path('OUT'))
+        }
+        self._marks = {step.name: self._read(step.name) for step in steps}
+        self.states: dict[str, State] = {}
+        for step in steps:
+            self.states[step.name] = self._state(step)
+
+    def begin(self, step: Step) -> None:
+        """Mark a step as begun; what it made before it was outdated no longer counts."""
+        if self.states[step.name] is State.BEGUN:
+            return
+        mark = {
+            'begun': time.time(),
+            'after': self._after(step),
+            'definition': self._definitions[step.name],
+        }
+        # With the time: a step that is done again makes those after it outdated.
+        digest = hashlib.sha256(json.dumps(mark, sort_keys=True).encode()).hexdigest()
+        self._write(step.name, {'hash': digest, **mark, 'seconds': None})
+
+    def finish(self, step: Step, seconds: float) -> None:
+        """Mark a step as done."""
+        self._write(step.name, self._marks[step.name] | {'seconds': round(seconds, 1)})
+
+    def seconds(self, name: str) -> float | None:
+        """How long the last start of a step took; None when it is not done."""
+        mark = self._marks[name]
+        return mark and mark['seconds']
+
+    def _state(self, step: Step) -> State:
+        mark, file = self._marks[step.name], self._file(step.name)
+        if mark is None:
+            if step.output.exists():
+                raise UserError(
+                    f'{step.output} was there before this experiment; give a new OUT, '
+                    'or move it away'
+                )
+            return State.NEW
+        if change := _first_change(mark['definition'], self._definitions[step.name]):
+            raise UserError(
+                f'{self._out}: {step.name} was made with another setting ({change}); give a new '
+                f'OUT, or delete {step.output} and {file}: it and what builds on it are then done '
+                'again'
+            )
+        if mark['after'] != self._after(step) or any(
+            self.states[name] is not State.DONE for name in step.needs
+        ):
+            return State.OUTDATED
+        if mark['seconds'] is None:
+            return State.BEGUN
+        if not step.output.exists():
+            raise UserError(
+                f'{step.output} was made and is gone; put it back, or delete {file} as well: '
+                'it and what builds on it are then done again'
+            )
+        return State.DONE
+
+    def _after(self, step: Step) -> dict[str, str | None]:
+        marks = {name: self._marks[name] for name in step.needs}
+        return {name: mark and mark['hash'] for name, mark in marks.items()}
+
+    def _file(self, name: str) -> Path:
+        return self._out / '.done' / f'{name}.json'
+
+    def _read(self, name: str) -> dict[str, Any] | None:
+        try:
+            return json.loads(self._file(name).read_text())
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise UserError(f'{self._file(name)}: not valid JSON ({error}); delete it') from error
+
+    def _write(self, name: str, mark: dict[str, Any]) -> None:
+        self._marks[name] = mark
+        self._file(name).parent.mkdir(parents=True, exist_ok=True)
+        write_json(self._file(name), mark)
+
+
+def _definition(step: Step) -> dict[str, Any]:
+    """Settings by the keys of the run file, and last the command."""
+    definition = {**flat(dict(step.settings)), 'command': ' '.join(step.arguments)}
+    return json.loads(json.dumps(definition))  # as it comes back from the file
+
+
+def _first_change(then: dict[str, Any], now: dict[str, Any]) -> str | None:
+    for key in (*now, *then):
+        old, new = (values.get(key, 'absent') for values in (then, now))
+        if old != new:
+            return f'{key} was {old}, is {new}'
+    return None

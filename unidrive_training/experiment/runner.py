@@ -1,0 +1,167 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Does the steps of an experiment that are not done yet, one after the other."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import yaml
+
+from unidrive_perception.errors import UserError
+from unidrive_training.environment import environment
+from unidrive_training.evaluation.metrics_file import DETAILS, METRICS, write_json
+from unidrive_training.experiment.child import command_line, run_child
+from unidrive_training.experiment.config import Experiment
+from unidrive_training.experiment.ledger import Ledger, State
+from unidrive_training.experiment.steps import Step, config_file, plan
+
+_PATIENCE = 15.0  # seconds: a killed run's child needs a moment to end, too
+
+
+def show(experiment: Experiment, out: Path, steps: Sequence[Step], processes: int) -> None:
+    """Print what a run would do."""
+    ledger = Ledger(experiment, out, steps)
+    for number, step in enumerate(steps, 1):
+        print(f'[{number}/{len(steps)}] {step.name}: {ledger.states[step.name].value}')
+        print(f'    {command_line(step, processes)}')
+
+
+def run_steps(experiment: Experiment, out: Path, steps: Sequence[Step], processes: int) -> None:
+    """Do what is not done yet, then print what was done when.
+
+    Raises UserError, with the command's own sentence, when a step fails.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with _lock(out) as lock:
+        ledger = Ledger(experiment, out, steps)
+        for number, step in enumerate(steps, 1):
+            state = ledger.states[step.name]
+            print(f'[{number}/{len(steps)}] {step.name}: {state.value}', flush=True)
+            if state is not State.DONE:
+                print(f'    {command_line(step, processes)}', flush=True)
+                _do(step, out, ledger, processes, lock)
+                _record(experiment, out, steps, ledger, processes)
+        _record(experiment, out, steps, ledger, processes)
+        print(_tree(steps, ledger))
+
+
+@contextmanager
+def _lock(out: Path) -> Iterator[int]:
+    """Keeps two runs out of one folder; the file descriptor is for children to hold, too."""
+    with (out / '.lock').open('w') as file:
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise UserError(f'{out}: another `unidrive run` is at work here') from None
+                time.sleep(0.2)
+        yield file.fileno()
+
+
+def _do(step: Step, out: Path, ledger: Ledger, processes: int, lock: int) -> None:
+    if step.config:
+        _write_config(config_file(out, step.name), step)
+    if step.name == 'report':
+        _gather(out)
+    output = step.output.with_name(f'.{step.output.name}.part') if step.aside else step.output
+    if ledger.states[step.name] is State.OUTDATED or step.aside:
+        _remove(step.output)
+    if step.aside:
+        _remove(output)
+        output.parent.mkdir(parents=True, exist_ok=True)
+    ledger.begin(step)
+    started = time.monotonic()
+    status, sentence = run_child(step, output, processes, lock)
+    if status != 0:
+        raise UserError(
+            f'{step.name}: {sentence or _ending(status)}; when that is mended, start the same '
+            f'`unidrive run` again (the step alone: {command_line(step, processes)})'
+        )
+    if step.aside:
+        os.replace(output, step.output)
+    ledger.finish(step, time.monotonic() - started)
+
+
+def _write_config(path: Path, step: Step) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f'.{path.name}.part')
+    partial.write_text(yaml.safe_dump(step.config.model_dump(mode='json'), sort_keys=False))
+    os.replace(partial, path)
+
+
+def _gather(out: Path) -> None:
+    """Make OUT look like a run folder to `unidrive report` and `compare`: the student's run, with
+    the scores of the evaluation where there is one.
+    """
+    for source in (out / 'student', out / 'evaluation'):
+        for name in ('config.yaml', METRICS, DETAILS):
+            if (source / name).exists():
+                partial = out / f'.{name}.part'
+                shutil.copyfile(source / name, partial)
+                os.replace(partial, out / name)
+        for name in ('tensorboard', 'worst'):
+            if (source / name).exists():
+                (out / name).unlink(missing_ok=True)
+                (out / name).symlink_to(Path(source.name, name))
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _ending(status: int) -> str:
+    if status >= 0:
+        return f'ended with status {status}, for the reason above'
+    return f'was ended by {signal.Signals(-status).name} (by the system, when memory runs out)'
+
+
+def _record(
+    experiment: Experiment, out: Path, steps: Sequence[Step], ledger: Ledger, processes: int
+) -> None:
+    """OUT/experiment.json: everything that is needed to do it again, and how long it took."""
+    record = {
+        'name': experiment.name,
+        'seed': experiment.seed,
+        'experiment': experiment.model_dump(mode='json', exclude_none=True),
+        **environment(),
+        'processes': processes,
+        'steps': [
+            {
+                'name': step.name,
+                'command': command_line(step, processes),
+                'seconds': ledger.seconds(step.name),
+            }
+            for step in steps
+        ],
+    }
+    write_json(out / 'experiment.json', record)
+
+
+def _tree(steps: Sequence[Step], ledger: Ledger) -> str:
+    """A line per step: how long it took, and whether it was done now."""
+    lines, above = [], ''
+    for step in steps:
+        group, _, name = step.name.rpartition('/')
+        if group and group != above:
+            lines.append(group)
+        above = group
+        title = f'  {name}' if group else name
+        took = timedelta(seconds=round(ledger.seconds(step.name) or 0))
+        when = 'done before' if ledger.states[step.name] is State.DONE else 'done now'
+        lines.append(f'{title:24} {took!s:>10}  {when}')
+    return '\n'.join(lines)
