@@ -17,7 +17,6 @@ from unidrive_training.models.multitask import ModelConfig, MultiTaskModel
 from unidrive_training.models.pretrained import load_backbone
 from unidrive_training.models.registry import BACKBONES
 from unidrive_training.models.state_files import read_state
-from unidrive_training.models.sync_batchnorm import SyncBatchNorm
 
 
 def config_folder(repo_root):
@@ -73,7 +72,7 @@ def test_a_file_of_weights_is_no_run(tmp_path):
 def test_synchronised_batch_norms_are_in_the_backbone_alone():
     model = MultiTaskModel(ModelConfig(**SMALL, sync_batchnorm=True))
     kinds = {type(m) for m in model.backbone.modules() if 'BatchNorm' in type(m).__name__}
-    assert kinds == {SyncBatchNorm}
+    assert kinds == {torch.nn.SyncBatchNorm}
     plain = MultiTaskModel(ModelConfig(**SMALL))
     plain.load_state_dict(model.state_dict())
     losses = []

@@ -40,6 +40,7 @@ from unidrive_training.engine.optimizer import learning_rate, moving_average, pa
 from unidrive_training.engine.preview import choose_subjects, draw_subjects
 from unidrive_training.engine.validation import Validation
 from unidrive_training.evaluation.checkpoint_predictor import ModelPredictor
+from unidrive_training.models import sync_batchnorm
 from unidrive_training.models.multitask import MultiTaskModel
 from unidrive_training.models.targets import Targets
 
@@ -72,6 +73,8 @@ class Trainer:
         self.lengths = [phase.length(len(self.data)) for phase in config.phases]
         torch.manual_seed(config.seed)
         self.model = MultiTaskModel(config.model)
+        if self.device.type == 'cpu':
+            self.model = sync_batchnorm.for_cpu(self.model)
         state = open_run(folder, config, _FREE)
         if state is None:
             self._initialise(init)

@@ -27,7 +27,6 @@ from unidrive_training.models.language import (  # noqa: F401 (register)
 )
 from unidrive_training.models.prompt_blocks import PromptBlocks, PromptConfig
 from unidrive_training.models.registry import ADAPTERS, BACKBONES, HEADS, LANGUAGE
-from unidrive_training.models.sync_batchnorm import synchronised
 from unidrive_training.models.targets import Targets
 from unidrive_training.models.tuning import TunableModel
 from unidrive_training.typed import Typed
@@ -80,7 +79,7 @@ class MultiTaskModel(TunableModel):
         self.language = self._language(config) if config.language else None
         self.heads = nn.ModuleDict({task: self._head(task, config) for task in self.tasks})
         if config.sync_batchnorm:
-            self.backbone = synchronised(self.backbone)
+            self.backbone = nn.SyncBatchNorm.convert_sync_batchnorm(self.backbone)
         self.register_buffer('mean', torch.tensor(self.backbone.mean), persistent=False)
         self.register_buffer('std', torch.tensor(self.backbone.std), persistent=False)
 

@@ -1,6 +1,6 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Batch norm whose statistics are those of all processes, on the CPU too."""
+"""Batch norm with the statistics of all processes on the CPU; PyTorch's works on GPUs only."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
 
-class SyncBatchNorm(nn.SyncBatchNorm):
-    """PyTorch's, which works on GPUs only; on the CPU the same from sums over the processes."""
+class CpuSyncBatchNorm(nn.BatchNorm2d):
+    """What ``nn.SyncBatchNorm`` computes, from sums over the processes."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W), normalised; B may differ between the processes."""
-        alone = not dist.is_initialized() or dist.get_world_size() == 1
-        if not self.training or alone or x.device.type != 'cpu':
+        if not self.training or not dist.is_initialized():
             return super().forward(x)
         values = x.float()
         dims = [0, *range(2, x.dim())]
@@ -36,12 +35,12 @@ class SyncBatchNorm(nn.SyncBatchNorm):
         self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
 
 
-def synchronised(module: nn.Module) -> nn.Module:
-    """The module, with every batch norm in it replaced by a synchronised one of its state."""
-    if isinstance(module, nn.modules.batchnorm._BatchNorm):
-        new = SyncBatchNorm(module.num_features, module.eps, module.momentum)
+def for_cpu(module: nn.Module) -> nn.Module:
+    """The module, with every ``nn.SyncBatchNorm`` in it replaced by one that works on the CPU."""
+    if isinstance(module, nn.SyncBatchNorm):
+        new = CpuSyncBatchNorm(module.num_features, module.eps, module.momentum)
         new.load_state_dict(module.state_dict())
         return new
     for name, child in module.named_children():
-        setattr(module, name, synchronised(child))
+        setattr(module, name, for_cpu(child))
     return module
