@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The bundle says what the model says."""
 
+import json
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -127,3 +129,24 @@ def test_a_checkpoint_is_evaluated_on_a_device_there_is(run_folder, scenes, caps
 def test_an_existing_bundle_is_not_overwritten(run_folder, bundle, capsys):
     assert main(['export', str(run_folder), str(bundle)]) == 2
     assert 'exists' in capsys.readouterr().err
+
+
+def test_bundle_and_checkpoint_are_evaluated_alike(run_folder, bundle, scenes, tmp_path):
+    results = []
+    for model in (run_folder, bundle):
+        scores = tmp_path / f'{model.name}.json'
+        assert main(['evaluate', str(model), str(scenes), '--json', str(scores)]) == 0
+        results.append(dict(numbers(json.loads(scores.read_text()))))
+    checkpoint, exported = results
+    assert len(checkpoint) > 50 and checkpoint.keys() == exported.keys()
+    for key, value in checkpoint.items():
+        assert exported[key] == (value and pytest.approx(value, abs=1e-3)), key
+
+
+def numbers(scores, path=''):
+    """Every number of nested scores with the keys that lead to it; None where undefined."""
+    for key, value in scores.items():
+        if isinstance(value, dict):
+            yield from numbers(value, f'{path}/{key}')
+        else:
+            yield f'{path}/{key}', value
