@@ -107,7 +107,7 @@ def read_image(path: Path, part: int = 1) -> np.ndarray:
 
     ``part`` 2, 4 or 8: half, quarter or eighth of the size, rounded up, at a lower cost.
     """
-    image = cv2.imread(str(path), _REDUCED[part])
+    image = _decoded(path, _REDUCED[part])
     if image is None:
         raise UserError(f'{path}: cannot be read as an image; delete or replace the file')
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
@@ -115,7 +115,7 @@ def read_image(path: Path, part: int = 1) -> np.ndarray:
 
 def read_mask(path: Path) -> np.ndarray:
     """(H, W) uint8 class ids; UserError when the file is missing, unreadable or no mask."""
-    mask = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    mask = _decoded(path, cv2.IMREAD_UNCHANGED)
     if mask is None:
         raise UserError(f'{path}: cannot be read as a label mask; delete or replace the file')
     if mask.ndim != 2 or mask.dtype != np.uint8:
@@ -124,6 +124,15 @@ def read_mask(path: Path) -> np.ndarray:
             f'{mask.shape}; masks/ holds class ids, colormaps/ holds colours'
         )
     return mask
+
+
+def _decoded(path: Path, flags: int) -> np.ndarray | None:
+    """``None`` where OpenCV gives nothing, or gives up at a header that claims too many pixels."""
+    try:
+        str(path).encode()  # OpenCV crashes at a name that is not UTF-8
+        return cv2.imread(str(path), flags)
+    except (UnicodeEncodeError, cv2.error):
+        return None
 
 
 def find_image(folder: Path, name: str) -> Path:
