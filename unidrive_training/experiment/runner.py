@@ -22,7 +22,7 @@ from unidrive_training.evaluation.metrics_file import DETAILS, METRICS, write_js
 from unidrive_training.experiment.child import command_line, run_child
 from unidrive_training.experiment.config import Experiment
 from unidrive_training.experiment.ledger import Ledger, State
-from unidrive_training.experiment.steps import Step, config_file, plan
+from unidrive_training.experiment.steps import Step, config_file
 
 _PATIENCE = 15.0  # seconds: a killed run's child needs a moment to end, too
 
