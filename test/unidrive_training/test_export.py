@@ -19,6 +19,7 @@ from unidrive_training.data.bdd100k import read_image, read_split
 from unidrive_training.engine.checkpoint import load_trained_model
 from unidrive_training.engine.trainer import Trainer
 from unidrive_training.evaluation.checkpoint_predictor import CheckpointPredictor
+from unidrive_training.evaluation.evaluate import evaluate
 
 
 @pytest.fixture(scope='module')
@@ -141,6 +142,14 @@ def test_bundle_and_checkpoint_are_evaluated_alike(run_folder, bundle, scenes, t
     assert len(checkpoint) > 50 and checkpoint.keys() == exported.keys()
     for key, value in checkpoint.items():
         assert exported[key] == (value and pytest.approx(value, abs=1e-3)), key
+
+
+def test_a_batch_of_images_is_scored_as_one_by_one(run_folder, scenes):
+    predictor = CheckpointPredictor(run_folder)
+    alone = dict(numbers(evaluate(predictor, scenes, tasks=['semantic', 'drivable']).scores))
+    predictor.batch_size = 5  # as on a GPU; the 12 images leave the last batch unfilled
+    batched = dict(numbers(evaluate(predictor, scenes, tasks=['semantic', 'drivable']).scores))
+    assert batched == pytest.approx(alone, abs=1e-4, nan_ok=True)
 
 
 def numbers(scores, path=''):

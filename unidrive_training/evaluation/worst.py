@@ -73,7 +73,7 @@ def _truth(task: str, example: Example) -> Prediction:
 
 
 def _only(task: str, prediction: Prediction, example: Example) -> Prediction:
-    """What is scored of a prediction: one task, and of its boxes the sure ones of known classes."""
+    """What is scored of a prediction: one task; boxes of annotated classes from the score on."""
     kept = np.zeros(len(prediction.scores), bool)
     if task == 'detection':
         kept = example.record.boxes.annotated[prediction.class_ids] & (prediction.scores >= SCORE)
