@@ -217,7 +217,7 @@ def test_what_is_wrong_is_said_before_anything_begins(
     assert not (tmp_path / 'out').exists()
 
 
-def test_a_dry_run_writes_nothing(run_file, tmp_path, capsys):
+def test_a_dry_run_only_writes_configs(run_file, tmp_path, capsys):
     out = tmp_path / 'out'
     command = ['run', str(run_file()), str(out), '--dry-run', '--processes', '2']
     assert main(command) == 0
@@ -226,7 +226,11 @@ def test_a_dry_run_writes_nothing(run_file, tmp_path, capsys):
     launcher = 'torchrun --standalone --nproc-per-node 2 -m unidrive_training.cli'
     assert f'    {launcher} train {out}/configs/student.yaml {out}/student\n' in printed
     assert f'    unidrive export {out}/student {out}/bundle' in printed
-    assert not out.exists()
+    assert [path.name for path in out.iterdir()] == ['configs']
+    _, steps = steps_of(run_file(), out)
+    for step in steps:
+        if step.config:
+            assert load_config(step.arguments[1]) == step.config
 
 
 def test_options_as_a_command_line_has_them():
