@@ -31,14 +31,14 @@ from unidrive_perception.errors import UserError
 from unidrive_perception.labels import DETECTION
 from unidrive_training.data.box_labels import BoxLabels, read_boxes
 
-_IMAGE_SETS = ('100k', '10k')
+IMAGE_SETS = ('100k', '10k')
 _REDUCED = {
     1: cv2.IMREAD_COLOR,
     2: cv2.IMREAD_REDUCED_COLOR_2,
     4: cv2.IMREAD_REDUCED_COLOR_4,
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
-_IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png')
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png')
 
 
 @dataclass(slots=True)
@@ -137,18 +137,18 @@ def _decoded(path: Path, flags: int) -> np.ndarray | None:
 
 def find_image(folder: Path, name: str) -> Path:
     """The image file called ``name`` in ``folder``, whatever its type; UserError without one."""
-    for suffix in _IMAGE_SUFFIXES:
+    for suffix in IMAGE_SUFFIXES:
         path = folder / f'{name}{suffix}'
         if path.is_file():
             return path
-    raise UserError(f'{folder}: no image {name} ({", ".join(_IMAGE_SUFFIXES)}); download it again')
+    raise UserError(f'{folder}: no image {name} ({", ".join(IMAGE_SUFFIXES)}); download it again')
 
 
 def image_files(root: Path, split: str) -> dict[str, Path]:
     """The images of a split by name; where one is in both sets, it is the file of 100k."""
     found: dict[str, Path] = {}
-    for image_set in reversed(_IMAGE_SETS):
-        found |= _files(root / 'images' / image_set / split, _IMAGE_SUFFIXES)
+    for image_set in reversed(IMAGE_SETS):
+        found |= _files(root / 'images' / image_set / split, IMAGE_SUFFIXES)
     return found
 
 
