@@ -41,7 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('run', type=Path, help='run folder of `unidrive train`')
     parser.add_argument('out', type=Path, help='new bundle folder')
     parser.add_argument(
-        '--scores', type=Path, help='JSON of `unidrive evaluate` (--json, or metrics.json of --out)'
+        '--scores',
+        type=Path,
+        help='JSON of `unidrive evaluate` (--json, or metrics.json of --out)',
     )
 
 
