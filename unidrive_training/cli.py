@@ -19,6 +19,10 @@ COMMANDS = {
     ),
     'check-data': ('unidrive_training.data.check.cli', 'list what does not fit in a data folder'),
     'frames': ('unidrive_training.data.frames', 'camera frames of bags as unlabelled images'),
+    'setting': (
+        'unidrive_training.data.setting_cli',
+        'which training labels a setting leaves, and the lists of their names',
+    ),
     'train': ('unidrive_training.engine.cli', 'train a model from a config'),
     'describe': (
         'unidrive_training.engine.describe',

@@ -41,7 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('run', type=Path, help='run folder of `unidrive train`')
     parser.add_argument('out', type=Path, help='new bundle folder')
     parser.add_argument(
-        '--scores', type=Path, help='JSON of `unidrive evaluate`, for the manifest'
+        '--scores',
+        type=Path,
+        help='JSON of `unidrive evaluate` (--json, or metrics.json of --out)',
     )
 
 
@@ -76,7 +78,7 @@ def _read_scores(path: Path) -> dict[str, dict]:
         raise UserError(f'--scores {path} is no JSON ({error})') from error
     if not isinstance(scores, dict):
         raise UserError(f'--scores {path}: give the JSON of `unidrive evaluate --json`')
-    return scores
+    return scores.get('scores', scores)  # of metrics.json, which holds more
 
 
 def export_program(model: MultiTaskModel, input_size: tuple[int, int], path: Path) -> None:

@@ -75,4 +75,11 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         raise UserError(f'{path}: not valid YAML ({error})'.replace('\n', ' ')) from error
     if not isinstance(values, dict):
         raise UserError(f'{path}: must hold a mapping of settings, got {type(values).__name__}')
-    return values
+    return _unshared(values)
+
+
+def _unshared(value: Any) -> Any:
+    """What an alias (``*name``) repeats as a copy, so that an override changes one place only."""
+    if isinstance(value, dict):
+        return {key: _unshared(item) for key, item in value.items()}
+    return [_unshared(item) for item in value] if isinstance(value, list) else value

@@ -31,7 +31,7 @@ def test_demo_on_a_bag_with_truth(tmp_path, capsys, ros_domain):
     results = int(values['results'].split()[0])
     assert 5 <= results <= 15
     assert 0.2 < float(values['semantic mIoU']) <= 1
-    assert 0.4 < float(values['drivable mIoU']) <= 1
+    assert 0.4 < float(values['drivable mIoU, plain']) <= 1
     video = cv2.VideoCapture(str(out / 'overlay.mp4'))
     assert int(video.get(cv2.CAP_PROP_FRAME_COUNT)) == results
     grid = cv2.imread(str(out / 'grid.png'))

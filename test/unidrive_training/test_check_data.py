@@ -8,18 +8,36 @@ import json
 import os
 import shutil
 import struct
+import sys
+import zlib
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
+from torch.utils.data import DataLoader, Dataset
 
 from unidrive_perception.errors import UserError
 from unidrive_training.cli import main
-from unidrive_training.data.bdd100k import Bdd100kWriter, read_split
+from unidrive_training.data.bdd100k import Bdd100kWriter, read_image, read_split
 from unidrive_training.data.broken import drop_broken
 from unidrive_training.data.headers import image_size
+from unidrive_training.data.sample import load_sample
 
 BOX = {'x1': 1, 'y1': 2, 'x2': 30, 'y2': 20}
+
+
+def chunk(kind, content):
+    check = struct.pack('>I', zlib.crc32(kind + content))
+    return struct.pack('>I', len(content)) + kind + content + check
+
+
+HUGE_PNG = (
+    b'\x89PNG\r\n\x1a\n'
+    + chunk(b'IHDR', struct.pack('>IIBBBBB', 1 << 19, 1 << 19, 8, 0, 0, 0, 0))
+    + chunk(b'IDAT', zlib.compress(b'0'))
+    + chunk(b'IEND', b'')
+)
 RNG = np.random.default_rng(0)
 
 
@@ -99,7 +117,7 @@ def test_hostile_files_are_all_named(tree, capsys):
     (images / 'folder.jpg').mkdir()
     shutil.copy(images / 'train6.jpg', images / 'train6.png')
     (masks / 'train5.png').write_bytes(png[: len(png) // 2])
-    (masks / 'train6.png').write_bytes(png[:16] + struct.pack('>II', 1 << 19, 1 << 19) + png[24:])
+    (masks / 'train6.png').write_bytes(HUGE_PNG)
     (masks / 'train7.png').write_bytes(jpeg)
     cv2.imwrite(str(masks / 'stranger.png'), np.zeros((36, 64), np.uint8))
     cv2.imwrite(str(drivable / 'train5.png'), np.zeros((36, 64, 3), np.uint8))
@@ -308,3 +326,56 @@ def test_the_header_tells_the_size_of_a_turned_picture(tmp_path):
     exif_turned(tmp_path / 'turned.jpg')
     assert image_size(tmp_path / 'turned.jpg') == (64, 36)
     assert cv2.imread(str(tmp_path / 'turned.jpg')).shape == (64, 36, 3)
+
+
+class FirstRecord(Dataset):
+    """Item 0: the first training image below a folder, with its labels."""
+
+    def __init__(self, root):
+        self.record = read_split(root, 'train')[0]
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        load_sample(self.record)
+
+
+@pytest.mark.parametrize(
+    ('file', 'content', 'message'),
+    [
+        ('images/100k/train/train0.jpg', b'no image', 'cannot be read as an image'),
+        ('images/100k/train/train0.jpg', HUGE_PNG, 'cannot be read as an image'),
+        ('labels/sem_seg/masks/train/train0.png', b'', 'cannot be read as a label mask'),
+        ('labels/drivable/masks/train/train0.png', HUGE_PNG, 'cannot be read as a label mask'),
+    ],
+    ids=range(4),
+)
+def test_a_broken_file_is_one_line(tree, file, content, message):
+    (tree / file).write_bytes(content)
+    with pytest.raises(UserError) as error:
+        load_sample(read_split(tree, 'train')[0])
+    assert str(error.value).startswith(f'{tree / file}: {message}') and '\n' not in str(
+        error.value
+    )
+
+
+def test_a_broken_file_is_one_line_from_a_worker_too(tree, monkeypatch, capsys):
+    image = tree / 'images/100k/train/train0.jpg'
+    image.write_bytes(b'no image')
+    command = SimpleNamespace(
+        add_arguments=lambda parser: None,
+        run=lambda args: list(DataLoader(FirstRecord(tree), batch_size=None, num_workers=1)),
+    )
+    monkeypatch.setitem(sys.modules, 'unidrive_training.data.check.cli', command)
+    assert main(['check-data']) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f'unidrive: error: {image}: cannot be read as an image')
+    assert error.count('\n') == 1
+
+
+def test_a_name_that_is_no_text_is_no_crash(tmp_path):
+    path = tmp_path / os.fsdecode(b'\xff.png')
+    path.write_bytes(cv2.imencode('.png', picture())[1].tobytes())
+    with pytest.raises(UserError):
+        read_image(path)

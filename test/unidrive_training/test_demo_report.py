@@ -58,7 +58,12 @@ def test_times_are_those_of_the_wall_clock_whatever_the_rate(tmp_path):
         outcome = read_outcome(results, recording, source, rate=2.0)
     assert outcome.stamps == stamps[:2] and outcome.frames == 3
     assert (outcome.times['age'] == 40).all()
-    assert set(outcome.scores) == {'AP50 of the published boxes', 'semantic mIoU', 'drivable mIoU'}
+    assert set(outcome.scores) == {
+        'AP50 of the published boxes',
+        'semantic mIoU',
+        'drivable mIoU, BDD100K toolkit',
+        'drivable mIoU, plain',
+    }
     text = table(outcome)
     assert '40 ms median' in text and 'warning' not in text
 

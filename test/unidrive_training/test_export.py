@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The bundle says what the model says."""
 
+import json
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -17,6 +19,7 @@ from unidrive_training.data.bdd100k import read_image, read_split
 from unidrive_training.engine.checkpoint import load_trained_model
 from unidrive_training.engine.trainer import Trainer
 from unidrive_training.evaluation.checkpoint_predictor import CheckpointPredictor
+from unidrive_training.evaluation.evaluate import evaluate
 
 
 @pytest.fixture(scope='module')
@@ -127,3 +130,32 @@ def test_a_checkpoint_is_evaluated_on_a_device_there_is(run_folder, scenes, caps
 def test_an_existing_bundle_is_not_overwritten(run_folder, bundle, capsys):
     assert main(['export', str(run_folder), str(bundle)]) == 2
     assert 'exists' in capsys.readouterr().err
+
+
+def test_bundle_and_checkpoint_are_evaluated_alike(run_folder, bundle, scenes, tmp_path):
+    results = []
+    for model in (run_folder, bundle):
+        scores = tmp_path / f'{model.name}.json'
+        assert main(['evaluate', str(model), str(scenes), '--json', str(scores)]) == 0
+        results.append(dict(numbers(json.loads(scores.read_text()))))
+    checkpoint, exported = results
+    assert len(checkpoint) > 50 and checkpoint.keys() == exported.keys()
+    for key, value in checkpoint.items():
+        assert exported[key] == (value and pytest.approx(value, abs=1e-3)), key
+
+
+def test_a_batch_of_images_is_scored_as_one_by_one(run_folder, scenes):
+    predictor = CheckpointPredictor(run_folder)
+    alone = dict(numbers(evaluate(predictor, scenes, tasks=['semantic', 'drivable']).scores))
+    predictor.batch_size = 5  # as on a GPU; the 12 images leave the last batch unfilled
+    batched = dict(numbers(evaluate(predictor, scenes, tasks=['semantic', 'drivable']).scores))
+    assert batched == pytest.approx(alone, abs=1e-4, nan_ok=True)
+
+
+def numbers(scores, path=''):
+    """Every number of nested scores with the keys that lead to it; None where undefined."""
+    for key, value in scores.items():
+        if isinstance(value, dict):
+            yield from numbers(value, f'{path}/{key}')
+        else:
+            yield f'{path}/{key}', value

@@ -31,14 +31,14 @@ from unidrive_perception.errors import UserError
 from unidrive_perception.labels import DETECTION
 from unidrive_training.data.box_labels import BoxLabels, read_boxes
 
-_IMAGE_SETS = ('100k', '10k')
+IMAGE_SETS = ('100k', '10k')
 _REDUCED = {
     1: cv2.IMREAD_COLOR,
     2: cv2.IMREAD_REDUCED_COLOR_2,
     4: cv2.IMREAD_REDUCED_COLOR_4,
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
-_IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png')
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png')
 
 
 @dataclass(slots=True)
@@ -107,7 +107,7 @@ def read_image(path: Path, part: int = 1) -> np.ndarray:
 
     ``part`` 2, 4 or 8: half, quarter or eighth of the size, rounded up, at a lower cost.
     """
-    image = cv2.imread(str(path), _REDUCED[part])
+    image = _decoded(path, _REDUCED[part])
     if image is None:
         raise UserError(f'{path}: cannot be read as an image; delete or replace the file')
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
@@ -115,7 +115,7 @@ def read_image(path: Path, part: int = 1) -> np.ndarray:
 
 def read_mask(path: Path) -> np.ndarray:
     """(H, W) uint8 class ids; UserError when the file is missing, unreadable or no mask."""
-    mask = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    mask = _decoded(path, cv2.IMREAD_UNCHANGED)
     if mask is None:
         raise UserError(f'{path}: cannot be read as a label mask; delete or replace the file')
     if mask.ndim != 2 or mask.dtype != np.uint8:
@@ -126,20 +126,29 @@ def read_mask(path: Path) -> np.ndarray:
     return mask
 
 
+def _decoded(path: Path, flags: int) -> np.ndarray | None:
+    """``None`` where OpenCV gives nothing, or gives up at a header that claims too many pixels."""
+    try:
+        str(path).encode()  # OpenCV crashes at a name that is not UTF-8
+        return cv2.imread(str(path), flags)
+    except (UnicodeEncodeError, cv2.error):
+        return None
+
+
 def find_image(folder: Path, name: str) -> Path:
     """The image file called ``name`` in ``folder``, whatever its type; UserError without one."""
-    for suffix in _IMAGE_SUFFIXES:
+    for suffix in IMAGE_SUFFIXES:
         path = folder / f'{name}{suffix}'
         if path.is_file():
             return path
-    raise UserError(f'{folder}: no image {name} ({", ".join(_IMAGE_SUFFIXES)}); download it again')
+    raise UserError(f'{folder}: no image {name} ({", ".join(IMAGE_SUFFIXES)}); download it again')
 
 
 def image_files(root: Path, split: str) -> dict[str, Path]:
     """The images of a split by name; where one is in both sets, it is the file of 100k."""
     found: dict[str, Path] = {}
-    for image_set in reversed(_IMAGE_SETS):
-        found |= _files(root / 'images' / image_set / split, _IMAGE_SUFFIXES)
+    for image_set in reversed(IMAGE_SETS):
+        found |= _files(root / 'images' / image_set / split, IMAGE_SUFFIXES)
     return found
 
 

@@ -89,7 +89,10 @@ def apply_setting(setting: Setting, records: Sequence[Record]) -> list[Record]:
 
 def choose(setting: Setting, records: Sequence[Record]) -> dict[str, set[str]]:
     """For each task that the setting names, the names of the images that keep its label."""
-    available = {task: _labelled(records, task) for task in setting.labelled}
+    available: dict[str, set[str]] = {task: set() for task in TASKS}
+    for record in records:
+        for task in record.tasks():
+            available[task].add(record.name)
     if setting.images is not None:
         return _frozen(setting, available)
     taken: set[str] = set()
@@ -99,8 +102,8 @@ def choose(setting: Setting, records: Sequence[Record]) -> dict[str, set[str]]:
         count = amount if isinstance(amount, int) else round(amount * len(available[task]))
         if count > len(free):
             raise UserError(
-                f'setting {setting.name}: {count} images are to be labelled for {task}, but only '
-                f'{len(free)} of the {len(available[task])} that are can be had; give less'
+                f'setting {setting.name}: {task} wants {count} images, and {len(free)} of the '
+                f'{len(available[task])} labelled ones are free; give a smaller number'
                 + (' or, as the tasks choose in turn, name this one first' if taken else '')
             )
         ordered = sorted(free, key=lambda name: _rank(setting.seed, task, name))
@@ -124,10 +127,6 @@ def fingerprint(frozen: Setting) -> str:
 
 def _rank(seed: int, task: str, name: str) -> bytes:
     return hashlib.sha256(f'{seed}/{task}/{name}'.encode()).digest()
-
-
-def _labelled(records: Sequence[Record], task: str) -> set[str]:
-    return {record.name for record in records if task in record.tasks()}
 
 
 def _frozen(setting: Setting, available: dict[str, set[str]]) -> dict[str, set[str]]:

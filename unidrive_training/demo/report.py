@@ -26,7 +26,7 @@ from unidrive_perception.messages import (
 )
 from unidrive_perception.sources import FrameSource
 from unidrive_training.evaluation.detection import DetectionEvaluator
-from unidrive_training.evaluation.segmentation import SegmentationEvaluator
+from unidrive_training.evaluation.segmentation import SegmentationEvaluator, drivable_extras
 
 _MASKS = ('semantic', 'drivable')
 _STAGES = ('decode', 'preprocess', 'inference', 'postprocess', 'publish')
@@ -151,9 +151,13 @@ def _scores(recording: Path, results: Path, labels: dict[str, LabelTable]) -> di
             masks[task].add(array_from_mask(truth), getattr(found, task))
             scored.add(task)
     scores = {'AP50 of the published boxes': boxes.scores().ap50} if 'detection' in scored else {}
-    for task in _MASKS:
-        if task in scored:
-            scores[f'{task} mIoU'] = masks[task].scores().mean_iou
+    if 'semantic' in scored:
+        scores['semantic mIoU'] = masks['semantic'].scores().mean_iou
+    if 'drivable' in scored:
+        drivable = masks['drivable']
+        extras = drivable_extras(drivable.confusion, drivable.labels)
+        scores['drivable mIoU, BDD100K toolkit'] = extras['bdd_mean_iou']
+        scores['drivable mIoU, plain'] = drivable.scores().mean_iou
     return scores
 
 

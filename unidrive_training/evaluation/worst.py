@@ -53,7 +53,7 @@ def write_worst_pictures(
 
 def _picture(task: str, example: Example, predictor: AnyPredictor) -> np.ndarray:
     """Truth and prediction of one task side by side, (H, 2 W + gap, 3) uint8 RGB."""
-    predicted = _only(task, predictor.predict(example.rgb))
+    predicted = _only(task, predictor.predict(example.rgb), example)
     left, right = (
         draw_overlay(example.rgb, result, predictor.labels)
         for result in (_truth(task, example), predicted)
@@ -72,9 +72,11 @@ def _truth(task: str, example: Example) -> Prediction:
     return Prediction(example.rgb.shape[:2], boxes, np.ones(len(boxes)), ids, **masks)
 
 
-def _only(task: str, prediction: Prediction) -> Prediction:
-    """One task of a prediction, as it is scored: boxes from the operating point's score."""
-    kept = prediction.scores >= (SCORE if task == 'detection' else np.inf)
+def _only(task: str, prediction: Prediction, example: Example) -> Prediction:
+    """What is scored of a prediction: one task; boxes of annotated classes from the score on."""
+    kept = np.zeros(len(prediction.scores), bool)
+    if task == 'detection':
+        kept = example.record.boxes.annotated[prediction.class_ids] & (prediction.scores >= SCORE)
     masks = {t: getattr(prediction, t) if t == task else None for t in ('semantic', 'drivable')}
     return replace(
         prediction,

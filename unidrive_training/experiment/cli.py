@@ -32,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='share training, pseudo-labels and evaluation among N processes of this machine',
     )
     parser.add_argument(
-        '--dry-run', action='store_true', help='check everything and print the commands, no more'
+        '--dry-run',
+        action='store_true',
+        help='check everything, write the training configs and print the commands, no more',
     )
 
 

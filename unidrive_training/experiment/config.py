@@ -13,7 +13,14 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, PositiveFloat, field_validator, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from unidrive_perception.errors import UserError
 from unidrive_training.config import merged, override, with_base
@@ -86,13 +93,17 @@ class Training(Typed):
     model_config = ConfigDict(extra='allow', frozen=True)
 
     data: Annotated[dict[Name, PositiveFloat | None], Field(min_length=1)]
-    validation: list[Name] = []
+    validation: list[Name] = Field(default_factory=list)
     backbone_from: Literal['pretrain'] | None = None
 
     @field_validator('data', mode='before')
     @classmethod
     def _names_alone_will_do(cls, value: Any) -> Any:
         return dict.fromkeys(value) if isinstance(value, list) else value
+
+    @field_serializer('data')
+    def _as_it_was_given(self, value: dict[str, float | None]) -> list[str] | dict[str, float]:
+        return list(value) if None in value.values() else value
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -206,7 +217,7 @@ def load_experiment(path: Path, overrides: list[str]) -> Experiment:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """A run file's settings; where the bases of its trainings are does not depend on the reader."""
+    """A run file's settings, with the bases of its trainings relative to where we are."""
     values = read_yaml(path)
     for section in _trainings(values):
         if 'base' in section:

@@ -22,14 +22,15 @@ from unidrive_training.evaluation.metrics_file import DETAILS, METRICS, write_js
 from unidrive_training.experiment.child import command_line, run_child
 from unidrive_training.experiment.config import Experiment
 from unidrive_training.experiment.ledger import Ledger, State
-from unidrive_training.experiment.steps import Step, config_file, plan
+from unidrive_training.experiment.steps import Step, config_file
 
 _PATIENCE = 15.0  # seconds: a killed run's child needs a moment to end, too
 
 
 def show(experiment: Experiment, out: Path, steps: Sequence[Step], processes: int) -> None:
-    """Print what a run would do."""
+    """Print what a run would do, with the training configs ready for whoever does it by hand."""
     ledger = Ledger(experiment, out, steps)
+    _write_configs(out, steps)
     for number, step in enumerate(steps, 1):
         print(f'[{number}/{len(steps)}] {step.name}: {ledger.states[step.name].value}')
         print(f'    {command_line(step, processes)}')
@@ -43,6 +44,7 @@ def run_steps(experiment: Experiment, out: Path, steps: Sequence[Step], processe
     out.mkdir(parents=True, exist_ok=True)
     with _lock(out) as lock:
         ledger = Ledger(experiment, out, steps)
+        _write_configs(out, steps)
         for number, step in enumerate(steps, 1):
             state = ledger.states[step.name]
             print(f'[{number}/{len(steps)}] {step.name}: {state.value}', flush=True)
@@ -71,8 +73,6 @@ def _lock(out: Path) -> Iterator[int]:
 
 
 def _do(step: Step, out: Path, ledger: Ledger, processes: int, lock: int) -> None:
-    if step.config:
-        _write_config(config_file(out, step.name), step)
     if step.name == 'report':
         _gather(out)
     output = step.output.with_name(f'.{step.output.name}.part') if step.aside else step.output
@@ -94,11 +94,15 @@ def _do(step: Step, out: Path, ledger: Ledger, processes: int, lock: int) -> Non
     ledger.finish(step, time.monotonic() - started)
 
 
-def _write_config(path: Path, step: Step) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'.{path.name}.part')
-    partial.write_text(yaml.safe_dump(step.config.model_dump(mode='json'), sort_keys=False))
-    os.replace(partial, path)
+def _write_configs(out: Path, steps: Sequence[Step]) -> None:
+    for step in steps:
+        if step.config:
+            path = config_file(out, step.name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_name(f'.{path.name}.part')
+            values = step.config.model_dump(mode='json')
+            partial.write_text(yaml.safe_dump(values, sort_keys=False))
+            os.replace(partial, path)
 
 
 def _gather(out: Path) -> None:

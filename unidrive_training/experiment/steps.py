@@ -29,9 +29,9 @@ from unidrive_training.typed import parse
 class Step:
     """One command.
 
-    ``arguments`` follow `unidrive`; ``output`` is the folder (or file) that they make. ``settings``
-    determine it, by the keys of the run file. ``needs``: names of the steps that it builds on.
-    ``config``: of a training, what OUT/configs/STEP.yaml has to hold.
+    ``arguments`` follow `unidrive`; ``output`` is the folder (or file) that they make.
+    ``settings`` determine it, by the keys of the run file. ``needs``: names of the steps that it
+    builds on. ``config``: of a training, what OUT/configs/STEP.yaml has to hold.
     """
 
     name: str
@@ -114,14 +114,16 @@ def _trainings(experiment: Experiment, out: Path, last: bool) -> Iterator[Step]:
         if (name == 'student') != last:
             continue
         config = _training_config(experiment, name, section, out)
+        pseudo = experiment.pseudo_labelled() if last else []
         yield Step(
             name,
             ('train', str(config_file(out, name)), str(out / name)),
             out / name,
             {name.replace('/', '.'): config.model_dump(mode='json')},
             (
-                *(f'data/{data}' for data in (*section.data, *section.validation)),
-                *(f'pseudo_labels/{data}' for data in section.data if last),
+                *(f'data/{data}' for data in _learned(experiment, section, pseudo)),
+                *(f'data/{data}' for data in section.validation),
+                *(f'pseudo_labels/{data}' for data in pseudo),
                 *([section.backbone_from] if section.backbone_from else []),
             ),
             config,
@@ -150,24 +152,28 @@ def _training_config(
     return parse(TrainingConfig, values, where)
 
 
+def _learned(experiment: Experiment, section: Training, pseudo: list[str]) -> list[str]:
+    """Names of the data that have labels to learn from, their own or those of ``pseudo``."""
+    return [name for name in section.data if experiment.data[name].labelled or name in pseudo]
+
+
 def _sources(
     experiment: Experiment, step: str, section: Training, out: Path
 ) -> list[dict[str, Any]]:
-    """The ``data`` of a training config; those without any label to learn from are left out."""
+    """The ``data`` of a training config."""
     task = step.partition('/')[2]
     pseudo = experiment.pseudo_labelled() if step == 'student' else []
     sources = []
-    for name, weight in section.data.items():
+    for name in _learned(experiment, section, pseudo):
         entry = experiment.data[name]
         source = {
             'root': str(_folder(experiment, name, out)),
-            'weight': weight or entry.weight,
+            'weight': section.data[name] or entry.weight,
             'tasks': (task,) if task else entry.tasks,
             'setting': entry.setting,
             'pseudo': str(out / 'pseudo_labels' / name) if name in pseudo else None,
         }
-        if entry.labelled or name in pseudo:
-            sources.append({key: value for key, value in source.items() if value is not None})
+        sources.append({key: value for key, value in source.items() if value is not None})
     return sources
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from unidrive_training.data.bdd100k import _IMAGE_SETS, _IMAGE_SUFFIXES
+from unidrive_training.data.bdd100k import IMAGE_SETS, IMAGE_SUFFIXES
 from unidrive_training.data.check.boxes import Boxes, check_label_file
 from unidrive_training.data.check.findings import Findings
 
@@ -45,8 +45,8 @@ class Split:
 def read_files(root: Path, split: str, found: Findings) -> Split:
     """List a split's files, and say what is wrong with the lists themselves."""
     images = {}
-    for image_set in _IMAGE_SETS:
-        images[image_set] = _listed(root, f'images/{image_set}/{split}', _IMAGE_SUFFIXES, found)
+    for image_set in IMAGE_SETS:
+        images[image_set] = _listed(root, f'images/{image_set}/{split}', IMAGE_SUFFIXES, found)
     masks = {}
     for task, kind in MASK_KINDS.items():
         masks[task] = _listed(root, f'labels/{kind}/masks/{split}', ('.png',), found)

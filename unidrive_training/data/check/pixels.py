@@ -115,7 +115,7 @@ def _mask(path: Path, task: str, decode: bool) -> Contents:
     contents = Contents(header.size)
     if decode:
         mask = read_mask(path)
-        ids = np.flatnonzero(np.bincount(mask.ravel(), minlength=256))
+        ids = np.flatnonzero(cv2.calcHist([mask], [0], None, [256], [0, 256]))
         wrong = ids[(ids >= len(BDD100K_LABELS[task])) & (ids != UNKNOWN)]
         if wrong.size:
             contents.faults = (('mask id', ' '.join(map(str, wrong))),)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from tqdm import tqdm
 
 from unidrive_perception.labels import DETECTION, UNKNOWN
 from unidrive_training.data.bdd100k import Bdd100kWriter, find_image, read_mask
@@ -38,7 +39,7 @@ def convert(source: Path, out: Path, split: str) -> int:
     images, labels = _folders(source, split)
     paths = sorted(labels.glob('*.png'))
     with Bdd100kWriter(out, split, annotated=list(_BOX_CLASSES.values())) as writer:
-        for path in paths:
+        for path in tqdm(paths, desc=f'camvid {split}', unit='image', disable=None):
             mask = read_mask(path)
             boxes, class_ids, ignored = derive_boxes(mask)
             writer.add(

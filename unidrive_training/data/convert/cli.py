@@ -5,15 +5,18 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
 from pathlib import Path
 
 from unidrive_perception.errors import UserError
-from unidrive_training.data.convert import MissingSplit, camvid, idd_lite, kitti
+from unidrive_training.data.convert import MissingSplit, camvid, idd_lite, kitti, nuimages
 
 _DATASETS = {
     'camvid': (camvid.convert, ('train', 'val', 'test')),
     'idd_lite': (idd_lite.convert, ('train', 'val', 'test')),
     'kitti': (kitti.convert, ('train', 'val')),
+    'nuimages': (nuimages.convert, ('train', 'val', 'test')),
 }
 
 
@@ -30,13 +33,28 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f'{args.source}: no such folder')
     if args.out.exists() and any(args.out.iterdir()):
         raise UserError(f'{args.out} is not empty; give a new folder')
-    convert, splits = _DATASETS[args.dataset]
+    # Aside until it is whole: half a dataset looks like a small one.
+    out = args.out.resolve()
+    partial = out.with_name(f'{out.name}.part')
+    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
+    try:
+        counts = _convert(args.dataset, args.source, partial)
+        os.replace(partial, out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    for split, count in counts.items():
+        print(f'{args.dataset} {split}: {count} images → {args.out}')
+    return 0
+
+
+def _convert(dataset: str, source: Path, out: Path) -> dict[str, int]:
+    """Split → how many images of it were written."""
+    convert, splits = _DATASETS[dataset]
+    counts = {}
     for split in splits:
         try:
-            count = convert(args.source, args.out, split)
+            counts[split] = convert(source, out, split)
         except MissingSplit:
             if split != 'test':  # which not every copy brings
                 raise
-            continue
-        print(f'{args.dataset} {split}: {count} images → {args.out}')
-    return 0
+    return counts

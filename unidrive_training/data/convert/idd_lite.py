@@ -13,6 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from unidrive_perception.labels import UNKNOWN
 from unidrive_training.data.bdd100k import Bdd100kWriter, read_mask
@@ -31,7 +32,7 @@ def convert(source: Path, out: Path, split: str) -> int:
             f'{source}/leftImg8bit/{split} holds no images; give the IDD-Lite folder'
         )
     with Bdd100kWriter(out, split) as writer:
-        for path in images:
+        for path in tqdm(images, desc=f'idd_lite {split}', unit='image', disable=None):
             frame = path.name.removesuffix('_image.jpg')
             label = source / 'gtFine' / split / path.parent.name / f'{frame}_label.png'
             drivable = _DRIVABLE[read_mask(label)] if label.is_file() else None

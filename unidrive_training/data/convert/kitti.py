@@ -15,6 +15,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from unidrive_perception.errors import UserError
 from unidrive_perception.labels import DETECTION
@@ -41,7 +42,7 @@ def convert(source: Path, out: Path, split: str) -> int:
         )
     chosen = [p for i, p in enumerate(labels) if (i % 5 == 4) == (split == 'val')]
     with Bdd100kWriter(out, split, annotated=sorted(set(_CATEGORIES.values()))) as writer:
-        for path in chosen:
+        for path in tqdm(chosen, desc=f'kitti {split}', unit='image', disable=None):
             image = find_image(source / 'image_2', path.stem)
             boxes, class_ids, ignored = read_label(path)
             writer.add(path.stem, image, boxes=boxes, class_ids=class_ids, ignored=ignored)
@@ -54,7 +55,7 @@ def read_label(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     Raises UserError for a line that is none of KITTI's.
     """
     boxes, class_ids, ignored = [], [], []
-    for line in path.read_text().splitlines():
+    for line in filter(str.strip, path.read_text().splitlines()):
         fields = line.split()
         if len(fields) < 8:
             raise UserError(f'{path}: a KITTI line has at least 8 fields, got {line!r}')
