@@ -59,9 +59,7 @@ def test_semantic_fpn_ignores_what_is_not_labelled():
     half = torch.full((64, 96), 255, dtype=torch.uint8)
     half[:, :48] = 3
     pyramid[0].grad = None
-    head.losses(pyramid, [half, nothing[0]], whole(2), head.divisors([half]))[
-        'label'
-    ].backward()
+    head.losses(pyramid, [half, nothing[0]], whole(2), head.divisors([half]))['label'].backward()
     assert pyramid[0].grad[0].abs().max() > 0 and pyramid[0].grad[1].abs().max() == 0
     assert all(parameter.grad.abs().max() > 0 for parameter in head.parameters())
 

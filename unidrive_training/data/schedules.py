@@ -4,8 +4,8 @@
 
 - ``joint``: any image, with the labels of every task, pseudo-labels among them (self-training).
 - ``zeroing``: any image, with its true labels; a task without a label costs nothing.
-- ``uniform``, ``weighted``: each batch is of one task, drawn at random; evenly, or in proportion to
-  the task's number of labelled images × its epochs.
+- ``uniform``, ``weighted``: each batch is of one task, drawn at random; evenly, or in proportion
+  to the task's number of labelled images × its epochs.
 - ``round-robin``: each batch is of one task, in a fixed order.
 
 All but ``joint`` use true labels only.

@@ -24,9 +24,9 @@ Task = Literal[tuple(BDD100K_LABELS)]
 class Source(Typed):
     """One BDD100K-layout folder and its share of every batch, relative to the other sources.
 
-    Of its true labels those count that ``setting`` leaves (:mod:`unidrive_training.data.settings`),
-    and of these the ones of ``tasks`` (all, unless given). ``pseudo``: the folder of
-    `unidrive pseudo-label` for what is then missing.
+    Of its true labels those count that ``setting`` leaves, see
+    :mod:`unidrive_training.data.settings`, and of these the ones of ``tasks`` (all, unless given).
+    ``pseudo``: the folder of `unidrive pseudo-label` for what is then missing.
     """
 
     root: Path

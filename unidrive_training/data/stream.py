@@ -215,9 +215,7 @@ def _fractions(record: Record, input_size: tuple[int, int]) -> np.ndarray:
     height, width = read_image(record.image).shape[:2]
     fit = min(input_size[0] / height, input_size[1] / width)
     boxes = record.boxes.boxes[~record.boxes.crowd] * fit / np.tile(input_size[::-1], 2)
-    return np.concatenate(
-        ((boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]), axis=1
-    )
+    return np.concatenate(((boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]), axis=1)
 
 
 def _one_thread(worker: int) -> None:

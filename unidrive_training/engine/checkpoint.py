@@ -61,9 +61,7 @@ def checkpoints(folder: Path) -> list[Path]:
     )
 
 
-def open_run(
-    folder: Path, config: Typed, free: Collection[str] = ()
-) -> dict[str, Any] | None:
+def open_run(folder: Path, config: Typed, free: Collection[str] = ()) -> dict[str, Any] | None:
     """Make a run folder; where it holds a checkpoint of ``config``, that is returned, to go on.
 
     Settings called ``free`` may have changed. Raises UserError naming another that has.

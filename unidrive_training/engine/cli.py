@@ -22,8 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'out',
         type=Path,
-        help='run folder: checkpoints, TensorBoard log, scores, report.html; training goes on from '
-        'its last checkpoint',
+        help='run folder: checkpoints, TensorBoard log, scores, report.html; training goes '
+        'on from its last checkpoint',
     )
     parser.add_argument(
         '--data',

@@ -84,9 +84,7 @@ class Trainer:
         )
         groups = parameter_groups(self.model, config.weight_decay, config.rate_factors)
         self.optimizer = torch.optim.AdamW(groups, lr=0.0, fused=True)
-        self.scaler = torch.amp.GradScaler(
-            self.device.type, enabled=config.precision == 'float16'
-        )
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == 'float16')
         self.validation = Validation(config.validation)
         self.iteration = 0
         self.seconds = 0.0

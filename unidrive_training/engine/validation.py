@@ -35,7 +35,9 @@ class Validation:
         plain = json.loads(json.dumps(self.scores))  # numbers of Python, for the checkpoint
         self.history.append({'iteration': iteration, 'scores': plain})
         values = [
-            metrics[_MAIN[task]] for tasks in self.scores.values() for task, metrics in tasks.items()
+            metrics[_MAIN[task]]
+            for tasks in self.scores.values()
+            for task, metrics in tasks.items()
         ]
         value = fmean([v for v in values if math.isfinite(v)] or [-math.inf])
         improved = value > self.best

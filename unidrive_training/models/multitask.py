@@ -167,7 +167,9 @@ class MultiTaskModel(TunableModel):
             rows, chosen = list(labels), pyramid
             if rows != list(range(len(images))):
                 chosen = [level[rows] for level in pyramid]
-            terms = head.losses(chosen, list(labels.values()), sizes[rows], (divisors or {}).get(task))
+            terms = head.losses(
+                chosen, list(labels.values()), sizes[rows], (divisors or {}).get(task)
+            )
             result |= {f'{task}/{name}': value for name, value in terms.items()}
         return result
 

@@ -124,9 +124,7 @@ class SparseRCNNHead(nn.Module):
         with torch.autocast(pyramid[0].device.type, enabled=False):
             terms = box_set_losses(stages, labels, scale, weights, divisors['truths'])
         if self.config.denoising:
-            terms['denoising'] = self._denoising_loss(
-                pyramid, labels, scale, divisors['noisy']
-            )
+            terms['denoising'] = self._denoising_loss(pyramid, labels, scale, divisors['noisy'])
         return terms
 
     def _denoising_loss(
