@@ -7,7 +7,6 @@ complete one. The last few are kept, and the best.
 from __future__ import annotations
 
 import os
-import pickle
 import re
 import sys
 from collections.abc import Collection
@@ -113,7 +112,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise UserError(f'{path}: no such checkpoint; give a run folder of `unidrive train`')
     try:
         state = torch.load(path, map_location='cpu', weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # what torch makes of a damaged file is anything
         raise UserError(f'{path}: not a readable checkpoint ({error})'.splitlines()[0]) from error
     if not isinstance(state, dict) or 'config' not in state:
         raise UserError(f'{path} is no checkpoint of UniDrive; give a run folder of its training')

@@ -1,0 +1,297 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The comparisons of docs/experiments.md: what each part of the method adds on street_mini.
+
+::
+
+    export UNIDRIVE_DATA=...
+    python3 benchmarks/experiments.py OUT run --seeds 0 1 2 --jobs 2     # goes on where it stopped
+    python3 benchmarks/experiments.py OUT table
+    python3 benchmarks/experiments.py OUT plot docs/images/experiments.svg
+
+``run`` first makes data, backbone, teachers and pseudo-labels (``unidrive run`` with
+config/training/street_mini.yaml), then trains every variant of the student with every seed, the
+same number of steps each. Seed by seed, so that what is there can always be compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import os
+import statistics
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import yaml
+
+from unidrive_perception.labels import BDD100K_LABELS
+from unidrive_training.config import merged
+from unidrive_training.evaluation.metrics_file import read_metrics
+from unidrive_training.models.language.feature_files import write_text_features
+
+REPO = Path(__file__).parents[1]
+EXPERIMENT = REPO / 'config' / 'training' / 'street_mini.yaml'
+UNIDRIVE = [sys.executable, '-m', 'unidrive_training.cli']
+SCORED = ('camvid', 'idd', 'kitti', 'scenes')
+
+CLIP = {'backbone': {'name': 'clip_rn50', 'layers': [1, 1, 1, 1], 'width': 32, 'heads': 16}}
+TEXT = {'source': 'file', 'path': '{out}/text_features.safetensors'}
+FASTER = {
+    'heads': {
+        'detection': {
+            'name': 'faster_rcnn',
+            'channels': 256,
+            'anchor_sizes': [8, 16, 32, 64, 128],
+            'canonical_size': 112.0,
+            'training_proposals': 500,
+            'proposals': 200,
+            'score_threshold': 0.01,
+        },
+        'semantic': {'name': 'semantic_fpn', 'channels': 64, 'groups': 16, 'output_stride': 2},
+        'drivable': {'name': 'semantic_fpn', 'channels': 64, 'groups': 16, 'output_stride': 2},
+    }
+}
+
+
+class Variant(NamedTuple):
+    """A way to train. ``of``: the config it changes; ``plan``: tuning of its one phase, or
+    ``adapt`` for the two of the student.
+    """
+
+    group: str
+    name: str
+    of: str = 'student'
+    plan: str = 'adapt'
+    change: dict[str, Any] = {}
+
+
+VARIANTS = [
+    *[Variant('teachers', f'teacher_{task}', f'teachers/{task}', 'as is') for task in BDD100K_LABELS],
+    Variant('schedules', 'joint', plan='finetune'),
+    *[
+        Variant('schedules', name, plan='finetune', change={'schedule': name})
+        for name in ('zeroing', 'uniform', 'weighted', 'round-robin')
+    ],
+    Variant('stages', 'adapt_finetune'),
+    *[
+        Variant('adapters', name, change={'model': {'adapter': {'name': name}}})
+        for name in ('pre', 'post', 'pre_scalar', 'pre_vector')
+    ],
+    Variant('language', 'l2v', change={'model': {'language': {'name': 'l2v', 'text': TEXT}}}),
+    Variant(
+        'language', 'prompt', change={'model': {'language': {'name': 'class_maps', 'text': TEXT}}}
+    ),
+    Variant('language', 'clip_none', of='student_clip'),
+    Variant(
+        'language',
+        'clip_l2v',
+        of='student_clip',
+        change={'model': {'language': {'name': 'l2v', 'text': TEXT}}},
+    ),
+    Variant(
+        'language',
+        'clip_v2l',
+        of='student_clip',
+        change={'model': {'language': {'name': 'post_prompting', 'text': TEXT}}},
+    ),
+    Variant('heads', 'conv_heads', change={'model': FASTER}),
+    Variant('pro_tuning', 'prompt_blocks', plan='prompt-blocks', change={'model': {'prompts': {}}}),
+    Variant('pro_tuning', 'head_only', plan='head'),
+    Variant('pro_tuning', 'partial_1', plan='partial-1'),
+    Variant('pro_tuning', 'partial_2', plan='partial-2'),
+]
+
+# Rows of COCO's classes in the file of CLIP features, by our names. Of what COCO does not know
+# (road, sky, ...) there is no feature: those texts are the mean of all, which says "a thing".
+COCO = {
+    'pedestrian': 0, 'person': 0, 'rider': 0, 'bicycle': 1, 'car': 2, 'motorcycle': 3, 'bus': 5,
+    'train': 6, 'truck': 7, 'traffic light': 9, 'traffic sign': 11, 'vegetation': 58,
+}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('out', type=Path)
+    actions = parser.add_subparsers(dest='action', required=True)
+    runs = actions.add_parser('run')
+    runs.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
+    runs.add_argument('--only', nargs='+', help='groups, e.g. schedules stages')
+    runs.add_argument('--jobs', type=int, default=2, help='trainings at once, a core each')
+    runs.add_argument('--set', nargs='*', default=[], help='KEY=VALUE for `unidrive run`')
+    actions.add_parser('table')
+    plots = actions.add_parser('plot')
+    plots.add_argument('file', type=Path)
+    options = parser.parse_args()
+    if options.action == 'run':
+        run(options)
+    elif options.action == 'table':
+        print(table(options.out))
+    else:
+        plot(options.out, options.file)
+
+
+def run(options: argparse.Namespace) -> None:
+    out = options.out.resolve()
+    call([*UNIDRIVE, 'run', EXPERIMENT, out, *options.set])
+    write_texts(out / 'text_features.safetensors')
+    clip = write_clip_configs(out)
+    call([*UNIDRIVE, 'train', clip, out / 'pretrain_clip', '--device', 'cpu'])
+    chosen = [v for v in VARIANTS if not options.only or v.group in options.only]
+    jobs = [(variant, seed) for seed in options.seeds for variant in chosen]
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for result in pool.map(lambda job: train(out, *job), jobs):
+            print(result, flush=True)
+
+
+def call(command: list) -> None:
+    subprocess.run(list(map(str, command)), check=True)
+
+
+def read_config(out: Path, name: str) -> dict[str, Any]:
+    return yaml.safe_load((out / 'configs' / f'{name}.yaml').read_text())
+
+
+def write_config(out: Path, name: str, values: dict[str, Any]) -> Path:
+    path = out / 'configs' / f'{name}.yaml'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(values, sort_keys=False))
+    return path
+
+
+def write_clip_configs(out: Path) -> Path:
+    """Pretraining and student with a small CLIP ResNet, whose attention pool V2L needs."""
+    for name in ('pretrain', 'student'):
+        values = merged(read_config(out, name), {'name': f'{name}_clip', 'model': CLIP})
+        if name == 'student':
+            values['pretrained']['backbone']['file'] = str(out / 'pretrain_clip')
+        write_config(out, f'{name}_clip', values)
+    return out / 'configs' / 'pretrain_clip.yaml'
+
+
+def config_of(out: Path, variant: Variant, seed: int) -> dict[str, Any]:
+    """The complete training config."""
+    values = read_config(out, variant.of)
+    change = yaml.safe_load(yaml.safe_dump(copy.deepcopy(variant.change)).replace('{out}', str(out)))
+    values = merged(values, change)
+    values |= {'name': variant.name, 'seed': seed, 'log_every': 25, 'checkpoint_every': 10000}
+    values['validation'] = [str(out / 'data' / name) for name in SCORED]
+    if variant.plan not in ('adapt', 'as is'):
+        total = sum(phase['iterations'] for phase in values['phases'])
+        values['phases'] = [values['phases'][-1] | {'tuning': variant.plan, 'iterations': total}]
+    if values.get('schedule', 'joint') != 'joint':  # true labels only
+        labelled = [s for s in values['data'] if Path(s['root']).name not in ('nuscenes', 'udacity')]
+        values['data'] = [source | {'pseudo': None} for source in labelled]
+    return values
+
+
+def run_folder(out: Path, variant: Variant, seed: int) -> Path:
+    return out / 'runs' / f'{variant.name}-seed{seed}'
+
+
+def train(out: Path, variant: Variant, seed: int) -> str:
+    folder = run_folder(out, variant, seed)
+    if (folder / 'metrics.json').exists():
+        return f'{folder.name}: there'
+    config = write_config(out, f'runs/{folder.name}', config_of(out, variant, seed))
+    log = out / 'logs' / f'{folder.name}.log'
+    log.parent.mkdir(exist_ok=True)
+    started = time.monotonic()
+    with log.open('w') as file:
+        status = subprocess.run(
+            [*UNIDRIVE, 'train', str(config), str(folder), '--device', 'cpu'],
+            stdout=file, stderr=subprocess.STDOUT, env=os.environ | {'OMP_NUM_THREADS': '1'},
+        ).returncode  # fmt: skip
+    outcome = 'done' if status == 0 else f'FAILED, see {log}'
+    return f'{folder.name}: {outcome} in {time.monotonic() - started:.0f} s'
+
+
+def write_texts(path: Path) -> None:
+    """Real CLIP RN50 features of "a {class}" for the names that COCO has."""
+    source = Path(os.environ['UNIDRIVE_DATA']) / 'clip_text_embeddings'
+    rows = np.load(source / 'coco_clip_RN50_a+cname.npy').astype(np.float32)
+    names = list(dict.fromkeys(n for table in BDD100K_LABELS.values() for n in table.names))
+    features = [rows[COCO[name]] if name in COCO else rows.mean(0) for name in names]
+    write_text_features(path, names, np.stack(features))
+
+
+METRICS = {  # heading → dataset, task, metric, factor
+    'semantic mIoU': ('camvid', 'semantic', 'mean_iou', 100),
+    'drivable IoU': ('idd', 'drivable', 'drivable_iou', 100),
+    'AP50': ('camvid', 'detection', 'ap50', 100),
+    'AP': ('camvid', 'detection', 'ap', 100),
+}
+
+
+def values_of(out: Path, variant: Variant) -> tuple[dict[str, list[float]], int, float]:
+    """Values of every metric over the seeds that are there, how many, and mean minutes."""
+    found: dict[str, list[float]] = {heading: [] for heading in METRICS}
+    minutes = []
+    for folder in sorted((out / 'runs').glob(f'{variant.name}-seed*')):
+        if not (folder / 'metrics.json').exists():
+            continue
+        metrics = read_metrics(folder)
+        minutes.append(metrics['facts']['seconds'] / 60)
+        for heading, (dataset, task, metric, factor) in METRICS.items():
+            value = metrics['scores'].get(dataset, {}).get(task, {}).get(metric)
+            if value is not None:
+                found[heading].append(factor * value)
+    return found, len(minutes), statistics.fmean(minutes) if minutes else 0.0
+
+
+def table(out: Path) -> str:
+    lines = []
+    for group in dict.fromkeys(variant.group for variant in VARIANTS):
+        lines += [f'\n**{group}**\n', '| | ' + ' | '.join(METRICS) + ' | seeds | minutes |']
+        lines.append('| --- ' * (len(METRICS) + 3) + '|')
+        for variant in (v for v in VARIANTS if v.group == group):
+            found, seeds, minutes = values_of(out, variant)
+            cells = [text(found[heading]) for heading in METRICS]
+            lines.append(
+                f'| {variant.name} | ' + ' | '.join(cells) + f' | {seeds} | {minutes:.1f} |'
+            )
+    return '\n'.join(lines)
+
+
+def text(values: list[float]) -> str:
+    if not values:
+        return '–'
+    if len(values) == 1:
+        return f'{values[0]:.1f}'
+    return f'{statistics.fmean(values):.1f} ± {statistics.stdev(values):.1f}'
+
+
+def plot(out: Path, file: Path) -> None:
+    """A bar per variant and metric, the seeds as points on it."""
+    import matplotlib
+
+    matplotlib.use('Agg')
+    from matplotlib import pyplot
+
+    shown = [v for v in VARIANTS if values_of(out, v)[1]]
+    headings = list(METRICS)[:3]
+    figure, axes = pyplot.subplots(1, 3, figsize=(13, 0.32 * len(shown) + 1), sharey=True)
+    groups = list(dict.fromkeys(v.group for v in shown))
+    colors = pyplot.get_cmap('tab10').colors
+    for axis, heading in zip(axes, headings, strict=True):
+        for row, variant in enumerate(shown):
+            values = values_of(out, variant)[0][heading]
+            if values:
+                color = colors[groups.index(variant.group)]
+                axis.barh(row, statistics.fmean(values), color=color, alpha=0.55)
+                axis.plot(values, [row] * len(values), 'k.', markersize=4)
+        axis.set_title(heading)
+        axis.grid(axis='x', alpha=0.3)
+    axes[0].set_yticks(range(len(shown)), [v.name for v in shown])
+    axes[0].invert_yaxis()
+    figure.tight_layout()
+    figure.savefig(file)
+
+
+if __name__ == '__main__':
+    main()
