@@ -16,7 +16,7 @@ from torch import nn
 from torchvision.models import get_model_weights
 
 from unidrive_training.classification.published import published_millions
-from unidrive_training.config import load_config
+from unidrive_training.config import load_config, with_base
 from unidrive_training.models.classifier import ImageClassifier
 from unidrive_training.models.language.context_decoder import ContextDecoder, ContextDecoderConfig
 from unidrive_training.models.language.text_encoder import TextEncoder, TextEncoderConfig
@@ -137,6 +137,11 @@ def config_row(path: Path) -> str:
     return f'| {path.stem} | {total.parameters / 1e6:.2f} | {learning} |'
 
 
+def training_configs() -> list[Path]:
+    """Those of one model; the run files beside them have a student."""
+    return [path for path in sorted(CONFIGS.glob('*.yaml')) if 'student' not in with_base(path)]
+
+
 def full_config_row(path: Path) -> str:
     """:func:`config_row` with the operations of one image, and the published model's size."""
     giga = operations_of(load_config(path), INPUT_SIZE) / 1e9
@@ -162,7 +167,7 @@ def main() -> None:
         '| published |'
     )
     print('| --- | --- | --- | --- | --- |')
-    for path in sorted(CONFIGS.glob('*.yaml')):
+    for path in training_configs():
         print(full_config_row(path), flush=True)
 
 

@@ -15,7 +15,6 @@ DOC = (REPO / 'docs' / 'models.md').read_text()
 SPEC = importlib.util.spec_from_file_location('sizes', REPO / 'benchmarks' / 'model_sizes.py')
 sizes = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(sizes)
-CONFIGS = sorted((REPO / 'config' / 'training').glob('*.yaml'))
 
 
 def test_every_part_has_its_official_number_of_parameters():
@@ -36,7 +35,7 @@ def test_pro_tuning_trains_as_many_parameters_as_the_paper_says():
         assert row in DOC
 
 
-@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize('path', sizes.training_configs(), ids=lambda path: path.stem)
 def test_the_document_has_every_config(path):
     assert sizes.config_row(path) in DOC
 

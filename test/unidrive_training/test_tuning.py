@@ -9,12 +9,13 @@ import torch
 from small_heads import DETECTION, SEMANTIC
 
 from unidrive_perception.labels import BDD100K_LABELS
-from unidrive_training.config import load_config
+from unidrive_training.config import load_config, with_base
 from unidrive_training.models.multitask import ModelConfig, MultiTaskModel
 from unidrive_training.models.targets import BoxTarget, Targets
 from unidrive_training.models.tuning import PLANS
 
-CONFIGS = sorted((Path(__file__).parents[2] / 'config' / 'training').glob('*.yaml'))
+FOLDER = Path(__file__).parents[2] / 'config' / 'training'
+CONFIGS = [path for path in sorted(FOLDER.glob('*.yaml')) if 'student' not in with_base(path)]
 SIZE = (64, 96)
 # Per plan: the parts that learn, by the start of their parameters' names.
 NECK, HEADS = ('fpn.', 'adapter.', 'language.'), ('heads.',)
