@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -49,3 +51,15 @@ def gather(value: object) -> list:
     values: list = [None] * world_size()
     dist.all_gather_object(values, value)
     return values
+
+
+def patient_barrier() -> Callable[[], None]:
+    """A function that waits until all processes call it, for days if need be.
+
+    An ordinary barrier gives up after minutes, too early where one process has more work than
+    another. All processes must make it together, and soon after :func:`start`.
+    """
+    if world_size() == 1:
+        return lambda: None
+    group = dist.new_group(backend='gloo', timeout=timedelta(days=30))
+    return lambda: dist.barrier(group)

@@ -94,6 +94,7 @@ def test_what_only_some_runs_were_scored_on(runs, tmp_path):
     assert not row(comparison, 'ap').best
     assert any('no score is common' in warning for warning in comparison.warnings)
     assert any('no config.yaml' in warning for warning in comparison.warnings)
+    assert not comparison.settings
     assert re.search(r'AP +– +0\.900\n', text_table(comparison))
     grouped = compare([*runs[:2], other], r'_seed\d+')
     assert row(grouped, 'ap').cells[0].mean == pytest.approx(0.2)

@@ -329,7 +329,9 @@ def test_names_are_text_and_nothing_else(run):
         {'image': '../../../../secret', 'score': 0.1},
         {'image': hostile, 'score': 0},
     ]
-    write_metrics(run, hostile, {hostile: result}, {'machine': hostile, hostile: '\ud800'})
+    write_metrics(
+        run, hostile, {hostile: result, 'tiny': result}, {'machine': hostile, hostile: '\ud800'}
+    )
     (run / 'config.yaml').write_text(yaml.safe_dump({'name': '<script>alert(3)</script>'}))
     page = Page(write_report(run))
     assert not {'script', 'x'} & {tag for tag, _ in page.elements}

@@ -14,7 +14,7 @@ from unidrive_training.engine.trainer import Trainer
 from unidrive_training.environment import environment
 from unidrive_training.evaluation.metrics_file import write_json, write_metrics
 from unidrive_training.evaluation.worst import write_worst_pictures
-from unidrive_training.report.page import write_report
+from unidrive_training.report import write_report
 
 
 def write_beginning(folder: Path, config: TrainingConfig) -> None:

@@ -79,7 +79,8 @@ class Teacher:
         model.fold()
         model = model.to(device).to(memory_format=torch.channels_last)
         classes = list(facts.get('annotated') or DETECTION.names)
-        bfloat16 = config.bfloat16 and device.startswith('cuda')  # no faster on most CPUs
+        # No faster on most CPUs.
+        bfloat16 = config.precision == 'bfloat16' and device.startswith('cuda')
         return cls(config.name, sha256, model, config.input_size, tasks, classes, bfloat16)
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:

@@ -81,7 +81,9 @@ def _pass_on(pipe: IO[bytes]) -> str | None:
         if not quiet:
             sys.stderr.write(chunk.partition(_ERROR)[0].decode(errors='replace'))
             sys.stderr.flush()
-    _, found, after = tail.partition(_ERROR)
+    before, found, after = tail.partition(_ERROR)
+    if before and not before.endswith(b'\n'):  # a progress bar that was cut off
+        sys.stderr.write('\n')
     return after.decode(errors='replace').splitlines()[0] if found else None
 
 

@@ -110,7 +110,7 @@ def _gather(out: Path) -> None:
     the scores of the evaluation where there is one.
     """
     for source in (out / 'student', out / 'evaluation'):
-        for name in ('config.yaml', METRICS, DETAILS):
+        for name in ('config.yaml', 'environment.json', METRICS, DETAILS):
             if (source / name).exists():
                 partial = out / f'.{name}.part'
                 shutil.copyfile(source / name, partial)

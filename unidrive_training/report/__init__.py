@@ -12,6 +12,6 @@ def write_report(folder: Path) -> Path:
 
     What is missing or broken is said in the page; UserError only where there is nothing of a run.
     """
-    from unidrive_training.report.page import write_run_page  # brings matplotlib: not before
+    from unidrive_training.report import page  # brings matplotlib: not before
 
-    return write_run_page(folder)
+    return page.write_report(folder)

@@ -167,15 +167,13 @@ def _fact_rows(columns: Sequence[Column]) -> list[Row]:
 
 
 def _settings(columns: Sequence[Column]) -> dict[str, list[str]]:
-    flat = {id(run): dict(_flat(run.config)) for column in columns for run in column.runs}
+    """A column whose config is not known differs in nothing."""
+    flat = [[dict(_flat(run.config)) for run in c.runs if run.config] for c in columns]
     settings = {}
-    for key in dict.fromkeys(key for values in flat.values() for key in values):
-        texts = [
-            ', '.join(sorted({flat[id(run)].get(key, '–') for run in column.runs}))
-            for column in columns
-        ]
-        if len(set(texts)) > 1:
-            settings[key] = texts
+    for key in dict.fromkeys(key for column in flat for values in column for key in values):
+        texts = [', '.join(sorted({values.get(key, '–') for values in column})) for column in flat]
+        if len({text for text in texts if text}) > 1:
+            settings[key] = [text or '?' for text in texts]
     return settings
 
 

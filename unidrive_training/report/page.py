@@ -28,7 +28,7 @@ from unidrive_training.report.training_curves import curve_sections
 T = TypeVar('T')
 
 
-def write_run_page(folder: Path) -> Path:
+def write_report(folder: Path) -> Path:
     """See :func:`unidrive_training.report.write_report`."""
     run = read_run(folder)
     log = _guarded(run, 'The TensorBoard log', lambda: read_log(run.log), Log())

@@ -131,8 +131,10 @@ def _draw(axes: Axes, panel: Panel) -> None:
     axes.set_title(panel.title, loc='left')
     if panel.log:
         axes.set_yscale('log')
-        for axis in ('major', 'minor'):
-            getattr(axes.yaxis, f'set_{axis}_formatter')(FuncFormatter(_log_tick(axis == 'major')))
+        low, high = axes.get_ylim()
+        between = '25' if high < 300 * low else ''  # more would stand on one another
+        axes.yaxis.set_major_formatter(FuncFormatter(_log_tick('1')))
+        axes.yaxis.set_minor_formatter(FuncFormatter(_log_tick(between)))
     if panel.names:
         axes.set_xticks(range(len(panel.names)), panel.names, rotation=20, ha='right')
         axes.set_xlim(-0.5, len(panel.names) - 0.5)
@@ -141,9 +143,9 @@ def _draw(axes: Axes, panel: Panel) -> None:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f'{x:,.0f}'))
 
 
-def _log_tick(major: bool):
-    """Minor ticks have a number only where there is no power of ten to read the axis by."""
-    return lambda value, _: f'{value:g}' if major or f'{value:e}'[0] in '25' else ''
+def _log_tick(digits: str) -> Callable[[float, int], str]:
+    """A number for ticks whose first digit is one of ``digits``; matplotlib's are formulas."""
+    return lambda value, _: f'{value:g}' if f'{value:e}'[0] in digits else ''
 
 
 def precision_recall(
