@@ -167,7 +167,7 @@ def write_config(out: Path, name: str, values: dict[str, Any]) -> Path:
 def write_clip_configs(out: Path) -> Path:
     """Pretraining and student with a small CLIP ResNet, whose attention pool V2L needs."""
     for name in ('pretrain', 'student'):
-        values = merged(read_config(out, name), {'name': f'{name}_clip', 'model': CLIP})
+        values = merged(read_config(out, name), {'model': CLIP}) | {'name': f'{name}_clip'}
         if name == 'student':
             values['pretrained']['backbone']['file'] = str(out / 'pretrain_clip')
         write_config(out, f'{name}_clip', values)
