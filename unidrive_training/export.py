@@ -168,8 +168,5 @@ def _manifest(
 
 
 def _without_paths(config: TrainingConfig) -> dict[str, object]:
-    """The config as plain data; of the datasets only their names, not where they lay."""
-    values = config.model_dump(mode='json')
-    for source in values['data']:
-        source['root'] = Path(source['root']).name
-    return values
+    """The config as plain data; of files and folders only their names, not where they lay."""
+    return json.loads(json.dumps(config.model_dump(), default=lambda path: path.name))

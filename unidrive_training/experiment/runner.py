@@ -76,7 +76,7 @@ def _do(step: Step, out: Path, ledger: Ledger, processes: int, lock: int) -> Non
     if step.name == 'report':
         _gather(out)
     output = step.output.with_name(f'.{step.output.name}.part') if step.aside else step.output
-    if ledger.states[step.name] is State.OUTDATED or step.aside:
+    if ledger.states[step.name] is State.OUTDATED or not step.resumes:
         _remove(step.output)
     if step.aside:
         _remove(output)

@@ -48,8 +48,8 @@ class Step:
 
     @property
     def aside(self) -> bool:
-        """Whether it wants a new folder, which is made aside and renamed; the rest overwrite."""
-        return self.arguments[0] in ('convert', 'scenes', 'frames', 'export')
+        """Whether the command would leave half a folder, which is made aside and renamed."""
+        return self.arguments[0] in ('convert', 'scenes', 'frames')
 
     @property
     def parallel(self) -> bool:
