@@ -17,7 +17,6 @@ same number of steps each. Seed by seed, so that what is there can always be com
 from __future__ import annotations
 
 import argparse
-import copy
 import os
 import statistics
 import subprocess
@@ -68,11 +67,14 @@ class Variant(NamedTuple):
     name: str
     of: str = 'student'
     plan: str = 'adapt'
-    change: dict[str, Any] = {}
+    change: dict[str, Any] | None = None
 
 
 VARIANTS = [
-    *[Variant('teachers', f'teacher_{task}', f'teachers/{task}', 'as is') for task in BDD100K_LABELS],
+    *[
+        Variant('teachers', f'teacher_{task}', f'teachers/{task}', 'as is')
+        for task in BDD100K_LABELS
+    ],
     Variant('schedules', 'joint', plan='finetune'),
     *[
         Variant('schedules', name, plan='finetune', change={'schedule': name})
@@ -101,7 +103,9 @@ VARIANTS = [
         change={'model': {'language': {'name': 'post_prompting', 'text': TEXT}}},
     ),
     Variant('heads', 'conv_heads', change={'model': FASTER}),
-    Variant('pro_tuning', 'prompt_blocks', plan='prompt-blocks', change={'model': {'prompts': {}}}),
+    Variant(
+        'pro_tuning', 'prompt_blocks', plan='prompt-blocks', change={'model': {'prompts': {}}}
+    ),
     Variant('pro_tuning', 'head_only', plan='head'),
     Variant('pro_tuning', 'partial_1', plan='partial-1'),
     Variant('pro_tuning', 'partial_2', plan='partial-2'),
@@ -116,6 +120,7 @@ COCO = {
 
 
 def main() -> None:
+    """Run one action."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('out', type=Path)
     actions = parser.add_subparsers(dest='action', required=True)
@@ -137,6 +142,7 @@ def main() -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    """Make what is shared, then train the variants."""
     out = options.out.resolve()
     call([*UNIDRIVE, 'run', EXPERIMENT, out, *options.set])
     write_texts(out / 'text_features.safetensors')
@@ -150,14 +156,17 @@ def run(options: argparse.Namespace) -> None:
 
 
 def call(command: list) -> None:
+    """Run a command; an error ends it all."""
     subprocess.run(list(map(str, command)), check=True)
 
 
 def read_config(out: Path, name: str) -> dict[str, Any]:
+    """A complete training config that `unidrive run` wrote."""
     return yaml.safe_load((out / 'configs' / f'{name}.yaml').read_text())
 
 
 def write_config(out: Path, name: str, values: dict[str, Any]) -> Path:
+    """Write another beside it."""
     path = out / 'configs' / f'{name}.yaml'
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(values, sort_keys=False))
@@ -177,7 +186,7 @@ def write_clip_configs(out: Path) -> Path:
 def config_of(out: Path, variant: Variant, seed: int) -> dict[str, Any]:
     """The complete training config."""
     values = read_config(out, variant.of)
-    change = yaml.safe_load(yaml.safe_dump(copy.deepcopy(variant.change)).replace('{out}', str(out)))
+    change = yaml.safe_load(yaml.safe_dump(variant.change or {}).replace('{out}', str(out)))
     values = merged(values, change)
     values |= {'name': variant.name, 'seed': seed, 'log_every': 25, 'checkpoint_every': 10000}
     values['validation'] = [str(out / 'data' / name) for name in SCORED]
@@ -185,16 +194,20 @@ def config_of(out: Path, variant: Variant, seed: int) -> dict[str, Any]:
         total = sum(phase['iterations'] for phase in values['phases'])
         values['phases'] = [values['phases'][-1] | {'tuning': variant.plan, 'iterations': total}]
     if values.get('schedule', 'joint') != 'joint':  # true labels only
-        labelled = [s for s in values['data'] if Path(s['root']).name not in ('nuscenes', 'udacity')]
+        labelled = [
+            s for s in values['data'] if Path(s['root']).name not in ('nuscenes', 'udacity')
+        ]
         values['data'] = [source | {'pseudo': None} for source in labelled]
     return values
 
 
 def run_folder(out: Path, variant: Variant, seed: int) -> Path:
+    """Where a variant is trained."""
     return out / 'runs' / f'{variant.name}-seed{seed}'
 
 
 def train(out: Path, variant: Variant, seed: int) -> str:
+    """Train a variant unless it is trained; a line of what came of it."""
     folder = run_folder(out, variant, seed)
     if (folder / 'metrics.json').exists():
         return f'{folder.name}: there'
@@ -245,6 +258,7 @@ def values_of(out: Path, variant: Variant) -> tuple[dict[str, list[float]], int,
 
 
 def table(out: Path) -> str:
+    """Markdown, a table per group; mean ± standard deviation over the seeds."""
     lines = []
     for group in dict.fromkeys(variant.group for variant in VARIANTS):
         lines += [f'\n**{group}**\n', '| | ' + ' | '.join(METRICS) + ' | seeds | minutes |']
@@ -259,6 +273,7 @@ def table(out: Path) -> str:
 
 
 def text(values: list[float]) -> str:
+    """A cell."""
     if not values:
         return '–'
     if len(values) == 1:

@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 
 from unidrive_training.classification.published import published_millions
-from unidrive_training.config import TrainingConfig, load_config
+from unidrive_training.config import Phase, TrainingConfig, load_config
 from unidrive_training.models.summary import operations_of, parts_of
 
 
@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
 
 def description(config: TrainingConfig) -> str:
     """Millions of parameters by part and phase, and the operations of one image."""
-    phases = [f'{phase.tuning} ({phase.iterations} it.)' for phase in config.phases]
+    phases = [f'{phase.tuning} ({_length(phase)})' for phase in config.phases]
     lines = [''.join([f'{"part":18}{"parameters":>12}', *(f'{phase:>30}' for phase in phases)])]
     for part in parts_of(config):
         numbers = ''.join(f'{learning / 1e6:>28.3f} M' for learning in part.learning)
@@ -36,6 +36,10 @@ def description(config: TrainingConfig) -> str:
     giga = operations_of(config, config.input_size) / 1e9
     lines.append(f'one image of {width}x{height}: {giga:.1f} G multiply-accumulates')
     return '\n'.join(lines)
+
+
+def _length(phase: Phase) -> str:
+    return f'{phase.iterations} it.' if phase.iterations else f'{phase.epochs:g} ep.'
 
 
 def _published(config: TrainingConfig) -> str:

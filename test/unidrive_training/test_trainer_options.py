@@ -1,0 +1,155 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a training config can choose: lengths, rates, precision, parts, scores on the way."""
+
+import json
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tiny_training import tiny_config
+
+from unidrive_training.config import Phase
+from unidrive_training.engine.checkpoint import load_trained_model, read_checkpoint
+from unidrive_training.engine.optimizer import learning_rate
+from unidrive_training.engine.results import write_beginning, write_end
+from unidrive_training.engine.trainer import Trainer
+
+PHASE = {'input_size': [96, 160], 'iterations': 1000, 'batch_size': 4, 'learning_rate': 1.0}
+
+
+def phase(**settings):
+    return Phase.model_validate(PHASE | settings)
+
+
+def test_a_phase_lasts_iterations_or_epochs():
+    assert phase().length(50) == 1000
+    assert phase(iterations=None, epochs=1.5).length(50) == 19  # 75 images, 4 at a time
+    for wrong in ({'epochs': 1}, {'iterations': None}):
+        with pytest.raises(ValueError, match='give either iterations or epochs'):
+            phase(**wrong)
+
+
+@pytest.mark.parametrize(
+    ('decay', 'rates'),
+    [
+        ('constant', {100: 1, 999: 1}),
+        ('steps', {100: 1, 777: 1, 778: 0.1, 925: 0.1, 926: 0.01}),
+        ('cosine', {100: 1, 550: 0.51, 1000: 0.02}),
+        ('poly', {500: 0.5**0.9, 750: 0.25**0.9}),
+    ],
+)
+def test_learning_rates(decay, rates):
+    one = phase(decay=decay, warmup=100)
+    assert learning_rate(one, 0, 1000) == pytest.approx(0.01)
+    before = 0.01 * 0.5 + 0.5  # half of the warm-up
+    assert learning_rate(one, 50, 1000) == pytest.approx(
+        before * (0.95**0.9 if decay == 'poly' else 1)
+    )
+    for step, rate in rates.items():
+        assert learning_rate(one, step, 1000) == pytest.approx(rate)
+
+
+def without_noise(scenes, iterations, **settings):
+    """Nothing differs between parts of a batch but the images: batch norm is frozen."""
+    config = tiny_config(scenes, iterations, precision='float32', **settings)
+    head = config.model.heads['detection'] | {'denoising': 0}
+    heads = config.model.heads | {'detection': head}
+    model = config.model.model_copy(update={'heads': heads})
+    phases = [one.model_copy(update={'tuning': 'head'}) for one in config.phases]
+    return config.model_copy(update={'model': model, 'phases': phases})
+
+
+def test_parts_of_a_batch_add_up_to_it(scenes, tmp_path):
+    """Whatever the images of a part are labelled with: every divisor is of the whole batch."""
+    states = []
+    for parts in (1, 3):
+        trainer = Trainer(without_noise(scenes, 2, accumulate=parts), tmp_path / str(parts), 'cpu')
+        trainer.run()
+        states.append(trainer.model.state_dict())
+    for name, value in states[0].items():
+        torch.testing.assert_close(states[1][name], value, rtol=2e-3, atol=2e-5, msg=name)
+
+
+@pytest.mark.parametrize('precision', ['float32', 'bfloat16', 'float16'])
+def test_every_precision_learns(scenes, tmp_path, precision):
+    trainer = Trainer(tiny_config(scenes, 12, precision=precision), tmp_path, 'cpu')
+    trainer.run()
+    events = EventAccumulator(str(tmp_path / 'tensorboard'))
+    events.Reload()
+    values = [event.value for event in events.Scalars('loss/total')]
+    assert values[-1] < values[0]
+    scale = read_checkpoint(tmp_path)['scaler'].get('scale')
+    assert (scale is not None) == (precision == 'float16')
+
+
+def test_compiled_parts_have_the_same_losses(scenes, tmp_path):
+    losses = []
+    for compiled in (False, True):
+        config = without_noise(scenes, 1, compile=compiled)
+        trainer = Trainer(config, tmp_path / str(compiled), 'cpu')
+        terms = [step.terms for _, step in trainer._steps()]
+        losses.append(terms[0]['total'])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+@pytest.fixture(scope='module')
+def watched(scenes, tmp_path_factory):
+    """A run that is scored on the way, with all it leaves."""
+    folder = tmp_path_factory.mktemp('watched') / 'run'
+    settings = {'validation': [str(scenes)], 'evaluate_every': 2, 'checkpoint_every': 3}
+    config = tiny_config(scenes, 5, **settings)
+    trainer = Trainer(config, folder, 'cpu')
+    write_beginning(folder, config)
+    trainer.run()
+    write_end(trainer)
+    return folder
+
+
+def test_scores_on_the_way(watched):
+    metrics = json.loads((watched / 'metrics.json').read_text())
+    assert [entry['iteration'] for entry in metrics['history']] == [2, 4, 5]
+    assert set(metrics['scores']['scenes']) == {'detection', 'semantic', 'drivable'}
+    assert metrics['facts']['iterations'] == 5 and metrics['facts']['seed'] == 0
+    assert metrics['facts']['versions']['torch'] == torch.__version__.split('+')[0]
+
+
+def test_the_best_checkpoint_is_the_one_that_scored_best(watched):
+    history = json.loads((watched / 'metrics.json').read_text())['history']
+
+    def value(entry):
+        tasks = entry['scores']['scenes']
+        names = {'detection': 'ap50', 'semantic': 'mean_iou', 'drivable': 'mean_iou'}
+        return sum(tasks[task][name] for task, name in names.items())
+
+    best = max(history, key=value)
+    assert load_trained_model(watched / 'best.pt')[2]['iteration'] == best['iteration']
+
+
+def test_what_tensorboard_shows(watched):
+    events = EventAccumulator(str(watched / 'tensorboard'))
+    events.Reload()
+    tags = events.Tags()
+    wanted = {'loss/total', 'loss/detection', 'loss/semantic/mask', 'learning_rate'}
+    wanted |= {'gradient_norm', 'phase', 'speed/images_per_second', 'speed/data_seconds'}
+    wanted |= {f'validation/scenes/{task}/mean_iou' for task in ('semantic', 'drivable')}
+    assert wanted <= set(tags['scalars'])
+    assert [event.step for event in events.Images('pictures/0')] == [3, 5]
+    picture = events.Images('pictures/0')[0]
+    assert picture.width == 4 * 160 and picture.height == 96
+
+
+def test_a_run_leaves_its_config_environment_and_page(watched):
+    config = (watched / 'config.yaml').read_text()
+    assert 'evaluate_every: 2' in config and 'schedule: joint' in config
+    environment = json.loads((watched / 'environment.json').read_text())
+    assert environment['seed'] == 0 and environment['machine']['cores'] >= 1
+    assert '<html' in (watched / 'report.html').read_text()[:200].lower()
+
+
+def test_settings_that_contradict_each_other(scenes):
+    with pytest.raises(ValueError, match='evaluate_every needs validation'):
+        tiny_config(scenes, 1, evaluate_every=5)
+    data = [{'root': str(scenes), 'pseudo': str(scenes)}]
+    with pytest.raises(ValueError, match='schedule uniform uses true labels only'):
+        tiny_config(scenes, 1, schedule='uniform', data=data)
