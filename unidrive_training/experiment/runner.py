@@ -51,8 +51,8 @@ def run_steps(experiment: Experiment, out: Path, steps: Sequence[Step], processe
             if state is not State.DONE:
                 print(f'    {command_line(step, processes)}', flush=True)
                 _do(step, out, ledger, processes, lock)
-                _record(experiment, out, steps, ledger, processes)
-        _record(experiment, out, steps, ledger, processes)
+                _record(experiment, out, steps, ledger)
+        _record(experiment, out, steps, ledger)
         print(_tree(steps, ledger))
 
 
@@ -134,20 +134,17 @@ def _ending(status: int) -> str:
     return f'was ended by {signal.Signals(-status).name} (by the system, when memory runs out)'
 
 
-def _record(
-    experiment: Experiment, out: Path, steps: Sequence[Step], ledger: Ledger, processes: int
-) -> None:
+def _record(experiment: Experiment, out: Path, steps: Sequence[Step], ledger: Ledger) -> None:
     """OUT/experiment.json: everything that is needed to do it again, and how long it took."""
     record = {
         'name': experiment.name,
         'seed': experiment.seed,
         'experiment': experiment.model_dump(mode='json', exclude_none=True),
         **environment(),
-        'processes': processes,
         'steps': [
             {
                 'name': step.name,
-                'command': command_line(step, processes),
+                'command': command_line(step, 1),  # any number of processes does the same
                 'seconds': ledger.seconds(step.name),
             }
             for step in steps
