@@ -3,12 +3,15 @@
 """What a training config can choose: lengths, rates, precision, parts, scores on the way."""
 
 import json
+import shutil
+from functools import partialmethod
 
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_training import tiny_config
 
+from unidrive_training.cli import main
 from unidrive_training.config import Phase
 from unidrive_training.engine.checkpoint import load_trained_model, read_checkpoint
 from unidrive_training.engine.optimizer import learning_rate
@@ -83,7 +86,10 @@ def test_every_precision_learns(scenes, tmp_path, precision):
     assert (scale is not None) == (precision == 'float16')
 
 
-def test_compiled_parts_have_the_same_losses(scenes, tmp_path):
+def test_compiled_parts_have_the_same_losses(scenes, tmp_path, monkeypatch):
+    """Traced, but for the minute that the generation of C++ takes."""
+    without_code = partialmethod(torch.nn.Module.compile, backend='aot_eager')
+    monkeypatch.setattr(torch.nn.Module, 'compile', without_code)
     losses = []
     for compiled in (False, True):
         config = without_noise(scenes, 1, compile=compiled)
@@ -137,6 +143,16 @@ def test_what_tensorboard_shows(watched):
     assert [event.step for event in events.Images('pictures/0')] == [3, 5]
     picture = events.Images('pictures/0')[0]
     assert picture.width == 4 * 160 and picture.height == 96
+
+
+def test_a_run_killed_before_its_scores_were_written_writes_them(watched, scenes, tmp_path):
+    run = tmp_path / 'run'
+    shutil.copytree(watched, run)
+    (run / 'metrics.json').unlink()
+    arguments = ['train', str(run / 'config.yaml'), str(run), '--device', 'cpu']
+    assert main(arguments) == 0
+    ours, theirs = (json.loads((f / 'metrics.json').read_text()) for f in (run, watched))
+    assert ours['scores'] == theirs['scores'] and ours['history'] == theirs['history']
 
 
 def test_a_run_leaves_its_config_environment_and_page(watched):

@@ -52,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
     from unidrive_training.data.bdd100k import check_folder
     from unidrive_training.engine.results import write_beginning, write_end
     from unidrive_training.engine.trainer import Trainer
+    from unidrive_training.evaluation.metrics_file import METRICS
 
     check_device(args.device)
     config = load_config(args.config, args.set)
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         check_folder(root)
     trainer = Trainer(config, args.out, args.device, args.init)
     leads = distributed.rank() == 0
-    if trainer.iteration == trainer.total:
+    if trainer.iteration == trainer.total and (args.out / METRICS).exists():
         if leads:
             print(f'{args.out} is trained already: {trainer.total} iterations')
         return 0

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -84,15 +85,13 @@ class Monitor:
             'speed/images_per_second': self._images / seconds,
             'speed/data_seconds': self._waited / steps,
         }
-        if torch.cuda.is_available():
-            scalars['memory/gb'] = torch.cuda.max_memory_allocated() / 1e9
+        scalars['memory/gb'] = _peak_gb()
         for name, value in scalars.items():
             self.writer.add_scalar(name, value, step.iteration)
         self._since, self._images, self._waited = time.monotonic(), 0, 0.0
         text = {name: f'{value:.2f}' for name, value in totals.items()}
         text['img/s'] = f'{scalars["speed/images_per_second"]:.1f}'
-        if 'memory/gb' in scalars:
-            text['GB'] = f'{scalars["memory/gb"]:.1f}'
+        text['GB'] = f'{scalars["memory/gb"]:.1f}'
         self.bar.set_postfix(text)
 
     def scores(self, iteration: int, scores: Mapping[str, Mapping[str, Mapping]]) -> None:
@@ -108,3 +107,10 @@ class Monitor:
         """Write (H, W, 3) uint8 pictures, the same subjects every time."""
         for number, picture in enumerate(pictures):
             self.writer.add_image(f'pictures/{number}', picture, iteration, dataformats='HWC')
+
+
+def _peak_gb() -> float:
+    """The most memory used so far: of the GPU, or of this process where there is none."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9

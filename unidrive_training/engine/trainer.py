@@ -115,8 +115,9 @@ class Trainer:
             tqdm.write(text)
 
     def run(self) -> None:
-        """Train every phase to its end."""
+        """Train every phase to its end; where nothing is left to train, only score the model."""
         if self.iteration == self.total:
+            self._evaluate(None)
             return
         started = time.monotonic() - self.seconds
         leads = distributed.rank() == 0

@@ -33,6 +33,7 @@ class Validation:
         """
         self.latest = {_name(self.folders, f): evaluate(predictor, f) for f in self.folders}
         plain = json.loads(json.dumps(self.scores))  # numbers of Python, for the checkpoint
+        self.history = [entry for entry in self.history if entry['iteration'] != iteration]
         self.history.append({'iteration': iteration, 'scores': plain})
         values = [
             metrics[_MAIN[task]]
