@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tiny_training import tiny_config
 
 from unidrive_training.cli import main
-from unidrive_training.config import Phase
+from unidrive_training.config import Phase, TrainingConfig
 from unidrive_training.engine.checkpoint import load_trained_model, read_checkpoint
 from unidrive_training.engine.optimizer import learning_rate
 from unidrive_training.engine.results import write_beginning, write_end
@@ -166,6 +166,7 @@ def test_a_run_leaves_its_config_environment_and_page(watched):
 def test_settings_that_contradict_each_other(scenes):
     with pytest.raises(ValueError, match='evaluate_every needs validation'):
         tiny_config(scenes, 1, evaluate_every=5)
-    data = [{'root': str(scenes), 'pseudo': str(scenes)}]
+    values = tiny_config(scenes, 1).model_dump(mode='json') | {'schedule': 'uniform'}
+    values['data'][0]['pseudo'] = str(scenes)
     with pytest.raises(ValueError, match='schedule uniform uses true labels only'):
-        tiny_config(scenes, 1, schedule='uniform', data=data)
+        TrainingConfig.model_validate(values)

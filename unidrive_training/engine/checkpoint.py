@@ -18,7 +18,7 @@ import torch
 from unidrive_perception.errors import UserError
 from unidrive_training.config import TrainingConfig
 from unidrive_training.models.multitask import MultiTaskModel
-from unidrive_training.typed import Typed, parse
+from unidrive_training.typed import Typed, flat, parse
 
 BEST = 'best.pt'
 _NUMBERED = re.compile(r'checkpoint_(\d+)\.pt')
@@ -69,7 +69,7 @@ def open_run(folder: Path, config: Typed, free: Collection[str] = ()) -> dict[st
     state = _newest(folder)
     if state is None:
         return None
-    then, now = _flat(state['config']), _flat(config.model_dump(mode='json'))
+    then, now = flat(state['config']), flat(config.model_dump(mode='json'))
     for key in sorted(then.keys() | now.keys()):
         old, new = (values.get(key, 'absent') for values in (then, now))
         if old != new and key.split('.')[0] not in free:
@@ -91,15 +91,6 @@ def _newest(folder: Path) -> dict[str, Any] | None:
                 raise
             print(f'warning: {error}; going on from the one before', file=sys.stderr)
     return None
-
-
-def _flat(values: object, key: str = '') -> dict[str, object]:
-    """Values of nested dicts and lists by dotted keys, as ``--set`` names them."""
-    if not isinstance(values, (dict, list)) or not values:
-        return {key: values}
-    items = values.items() if isinstance(values, dict) else enumerate(values)
-    nested = (_flat(value, f'{key}.{name}' if key else str(name)) for name, value in items)
-    return {key: value for flat in nested for key, value in flat.items()}
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

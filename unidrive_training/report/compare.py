@@ -16,6 +16,7 @@ from unidrive_perception.errors import UserError
 from unidrive_training.evaluation.metrics_file import METRICS
 from unidrive_training.report.run_folder import RunFolder, read_run
 from unidrive_training.report.scores import COUNT, single_values
+from unidrive_training.typed import flat
 
 FACTS = ('iterations', 'seconds', 'images_per_second', 'parameters')
 BY_CONFIG = 'config'
@@ -168,23 +169,13 @@ def _fact_rows(columns: Sequence[Column]) -> list[Row]:
 
 def _settings(columns: Sequence[Column]) -> dict[str, list[str]]:
     """A column whose config is not known differs in nothing."""
-    flat = [[dict(_flat(run.config)) for run in c.runs if run.config] for c in columns]
+    configs = [[flat(run.config) for run in c.runs if run.config] for c in columns]
     settings = {}
-    for key in dict.fromkeys(key for column in flat for values in column for key in values):
-        texts = [', '.join(sorted({values.get(key, '–') for values in column})) for column in flat]
+    for key in dict.fromkeys(key for column in configs for values in column for key in values):
+        texts = [', '.join(sorted({str(v.get(key, '–')) for v in column})) for column in configs]
         if len({text for text in texts if text}) > 1:
             settings[key] = [text or '?' for text in texts]
     return settings
-
-
-def _flat(values: Any, above: str = '') -> Iterable[tuple[str, str]]:
-    """(dotted key, value as text) of nested mappings and lists."""
-    if isinstance(values, dict | list) and values:
-        pairs = values.items() if isinstance(values, dict) else enumerate(values)
-        for key, value in pairs:
-            yield from _flat(value, f'{above}.{key}' if above else str(key))
-    elif above:
-        yield above, str(values)
 
 
 def _warnings(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
