@@ -22,7 +22,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from multiprocessing import get_context
+from multiprocessing import get_context, set_start_method
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -224,6 +224,7 @@ def _in_child(method: str, step: Callable, *args: Any) -> Any:
 
 
 def _report(send: Connection, step: Callable, *args: Any) -> None:
+    set_start_method(None, force=True)  # a spawned process would spawn its loader's workers
     send.send(step(*args))
 
 
