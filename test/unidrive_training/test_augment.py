@@ -30,9 +30,8 @@ def extent(mask):
 
 @pytest.mark.parametrize('seed', range(12))
 def test_boxes_and_masks_and_image_move_together(seed):
-    view = augment(
-        sample_with_square(), (224, 384), Augmentation(**PLAIN), np.random.default_rng(seed)
-    )
+    options = Augmentation(scale=(0.8, 1.6), flip=0.5, **PLAIN)
+    view = augment(sample_with_square(), (224, 384), options, np.random.default_rng(seed))
     assert view.image.shape == (224, 384, 3)
     np.testing.assert_array_equal(view.semantic, view.drivable)
     assert len(view.boxes.boxes) == 1
@@ -40,6 +39,27 @@ def test_boxes_and_masks_and_image_move_together(seed):
     np.testing.assert_allclose(box, extent(view.semantic == 13), atol=1.01)
     bright = (view.image > 150).all(2)
     np.testing.assert_allclose(box, extent(bright), atol=1.51)
+
+
+@pytest.mark.parametrize('size', [(96, 192), (100, 160), (64, 160)])
+def test_without_options_a_view_is_what_the_model_sees_at_run_time(size):
+    sample = sample_with_square(size=(90, 160), x=30, y=20, side=40)
+    options = Augmentation(short_sides=(10_000,))
+    view = augment(sample, size, options, np.random.default_rng(0))
+    expected = letterbox(sample, size)
+    np.testing.assert_array_equal(view.semantic, expected.semantic)
+    np.testing.assert_allclose(view.boxes.boxes, expected.boxes.boxes, atol=0.5)
+    assert np.abs(view.image.astype(int) - expected.image).mean() < 1
+
+
+def test_the_scales_of_the_paper():
+    """A short side of 720 or 600, the long one at most 1280, of an image that fits neither."""
+    sample = sample_with_square(size=(1080, 1920), x=100, y=100, side=300)
+    heights = set()
+    for seed in range(10):
+        view = augment(sample, (736, 1280), Augmentation(), np.random.default_rng(seed))
+        heights.add(int((view.semantic[:, 0] != 255).sum()))
+    assert heights == {720, 600}
 
 
 def test_flip_mirrors():

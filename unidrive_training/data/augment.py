@@ -137,8 +137,8 @@ def _random_view(
     side = rng.choice(options.short_sides)
     fit = min(input_size[0] / height, input_size[1] / width, side / min(height, width))
     factor = fit * np.exp(rng.uniform(*np.log(options.scale)))
-    # Where only the scale is chosen, the image lies as at run time.
-    places = rng.uniform(size=2) if options.scale != (1.0, 1.0) else (0.5, 0.5)
+    # Where only the scale is chosen, the image lies as at run time: at the top left.
+    places = rng.uniform(size=2) if options.scale != (1.0, 1.0) else (0.0, 0.0)
     columns = _span(width, input_size[1], factor, places[0])
     rows = _span(height, input_size[0], factor, places[1])
     return _View(rows, columns, bool(rng.uniform() < options.flip), input_size)

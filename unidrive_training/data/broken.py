@@ -22,6 +22,7 @@ from unidrive_training.data.box_labels import BoxLabels
 from unidrive_training.data.headers import image_size, mask_header
 
 _THREADS = 8  # waiting for a disk or a network, not computing
+_CHUNK = 256  # records; a task of a pool each would cost more than the reading
 _MASKS = ('semantic', 'drivable')
 
 
@@ -35,15 +36,16 @@ def drop_broken(
     first and how many there are. ``skip``: a broken image is left out, a broken label or box is
     taken off its record, and a line says how many.
     """
-    with ThreadPoolExecutor(_THREADS) as pool:
-        results = tqdm(
-            pool.map(_mended, records),
-            total=len(records),
-            desc=f'headers of {split}',
-            unit='image',
-            leave=False,
-        )
-        mended, faults = zip(*results, strict=True) if records else ((), ())
+    chunks = [records[i : i + _CHUNK] for i in range(0, len(records), _CHUNK)]
+    results: list[tuple[Record | None, list[str]]] = []
+    with (
+        ThreadPoolExecutor(_THREADS) as pool,
+        tqdm(total=len(records), desc=f'headers of {split}', unit='image', leave=False) as bar,
+    ):
+        for chunk in pool.map(lambda chunk: [_mended(record) for record in chunk], chunks):
+            results += chunk
+            bar.update(len(chunk))
+    mended, faults = zip(*results, strict=True) if records else ((), ())
     faults = [fault for of_record in faults for fault in of_record]
     if not faults:
         return records
@@ -51,7 +53,7 @@ def drop_broken(
     if on_error == 'stop':
         raise UserError(
             f'{faults[0]}. That is the first of {counted}: `unidrive check-data` lists them; '
-            'mend them, or train with on_error: skip'
+            'mend them, or train with broken: skip'
         )
     kept = [record for record in mended if record is not None]
     lost = len(records) - len(kept)

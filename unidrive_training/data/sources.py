@@ -55,11 +55,15 @@ class Source(Typed):
             records = [record.only(self.tasks) for record in records]
         if self.pseudo and with_pseudo:
             records = add_pseudo_labels(records, self.pseudo, 'train')
-        records = [record.only(wanted) for record in records]
-        labelled = drop_broken([r for r in records if r.tasks()], 'train', broken)
+        labelled = _labelled([record.only(wanted) for record in records])
+        labelled = _labelled(drop_broken(labelled, 'train', broken))
         if not labelled:
             raise UserError(
                 f'{self.root}: no training image has a label of {", ".join(wanted)}; '
                 'leave this folder out'
             )
         return labelled
+
+
+def _labelled(records: list[Record]) -> list[Record]:
+    return [record for record in records if record.tasks()]
