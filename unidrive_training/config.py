@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import (
     Field,
+    NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
@@ -41,18 +42,18 @@ class Phase(Typed):
     make one step of the optimizer, over all processes. The learning rate starts at
     ``warmup_factor`` of its value, grows linearly for ``warmup`` iterations, and decays: by steps
     (×0.1 at each of ``milestones``, shares of the phase), a cosine to 2 %, or a polynomial of
-    power 0.9.
+    power 0.9. The defaults are those of the paper's finetuning.
     """
 
     tuning: PlanName = 'finetune'
-    input_size: tuple[InputSide, InputSide]
+    input_size: tuple[InputSide, InputSide] = (736, 1280)
     iterations: PositiveInt | None = None
     epochs: PositiveFloat | None = None
-    batch_size: PositiveInt
-    learning_rate: PositiveFloat
-    warmup: NonNegativeInt = 200
+    batch_size: PositiveInt = 16
+    learning_rate: PositiveFloat = 2.5e-5
+    warmup: NonNegativeInt = 1000
     warmup_factor: Share = 0.01
-    decay: Literal['steps', 'cosine', 'constant', 'poly'] = 'cosine'
+    decay: Literal['steps', 'cosine', 'constant', 'poly'] = 'steps'
     milestones: tuple[Share, ...] = (7 / 9, 25 / 27)  # of Sparse R-CNN: 210k and 250k of 270k
 
     @model_validator(mode='after')
@@ -64,6 +65,12 @@ class Phase(Typed):
     def length(self, images: int) -> int:
         """Iterations of this phase on so many labelled images."""
         return self.iterations or max(1, math.ceil(self.epochs * images / self.batch_size))
+
+
+_PAPERS_PHASES = (
+    Phase(tuning='adapt', epochs=1, learning_rate=2.5e-4, decay='constant'),
+    Phase(tuning='finetune', epochs=35),
+)
 
 
 class Pretrained(Typed):
@@ -84,9 +91,9 @@ class Pretrained(Typed):
 class TaskWeights(Typed):
     """Weights of the tasks in the total loss (the paper's)."""
 
-    detection: float = 1.0
-    semantic: float = 0.7
-    drivable: float = 0.7
+    detection: NonNegativeFloat = 1.0
+    semantic: NonNegativeFloat = 0.7
+    drivable: NonNegativeFloat = 0.7
 
 
 class TrainingConfig(Typed):
@@ -109,12 +116,12 @@ class TrainingConfig(Typed):
     task_epochs: dict[Literal[TASKS], PositiveFloat] = Field(default_factory=dict)
     broken: Literal['stop', 'skip'] = 'stop'
     augmentation: Augmentation = Augmentation()
-    phases: Annotated[list[Phase], Field(min_length=1)]
+    phases: Annotated[tuple[Phase, ...], Field(min_length=1)] = _PAPERS_PHASES
     loss_weights: TaskWeights = TaskWeights()
     rate_factors: dict[str, PositiveFloat] = Field(default_factory=dict)
-    weight_decay: float = 1e-4
-    clip_norm: float = 1.0
-    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    weight_decay: NonNegativeFloat = 1e-4
+    clip_norm: PositiveFloat = 1.0
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
     score_threshold: Share = 0.3
     precision: Literal['float32', 'bfloat16', 'float16'] = 'bfloat16'
     accumulate: PositiveInt = 1
@@ -142,6 +149,8 @@ class TrainingConfig(Typed):
             raise ValueError('evaluate_every needs validation: give folders to score')
         if self.schedule != 'joint' and any(source.pseudo for source in self.data):
             raise ValueError(f'schedule {self.schedule} uses true labels only; leave pseudo out')
+        if self.task_epochs and self.schedule != 'weighted':
+            raise ValueError('task_epochs is for schedule weighted; leave it out')
         if 'prompt-blocks' in plans and self.model.prompts is None:
             raise ValueError('tuning prompt-blocks needs prompt blocks; set model.prompts to {}')
         return self

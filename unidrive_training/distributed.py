@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 import torch
 import torch.distributed as dist
+
+from unidrive_perception.errors import UserError
 
 
 def start(device: str) -> str:
@@ -18,7 +20,13 @@ def start(device: str) -> str:
         return device
     on_gpu = device.startswith('cuda')
     if on_gpu:
-        device = f'cuda:{os.environ["LOCAL_RANK"]}'
+        number = int(os.environ['LOCAL_RANK'])
+        if number >= torch.cuda.device_count():
+            raise UserError(
+                f'{torch.cuda.device_count()} GPUs are here, too few for so many processes; '
+                'give torchrun a smaller --nproc-per-node'
+            )
+        device = f'cuda:{number}'
         torch.cuda.set_device(device)
     if not dist.is_initialized():
         dist.init_process_group('nccl' if on_gpu else 'gloo')
@@ -42,6 +50,13 @@ def sum_over_ranks(values: list[float], device: torch.device) -> list[float]:
     total = torch.tensor(values, dtype=torch.float64, device=device)
     dist.all_reduce(total)
     return total.tolist()
+
+
+def copy_from_first(tensors: Iterable[torch.Tensor]) -> None:
+    """Give every process the values of rank 0."""
+    if world_size() > 1:
+        for tensor in tensors:
+            dist.broadcast(tensor, 0)
 
 
 def gather(value: object) -> list:

@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from unidrive_perception.errors import UserError
 
@@ -18,7 +18,22 @@ from unidrive_perception.errors import UserError
 class Typed(BaseModel):
     """Base of every settings class: immutable, strict about keys."""
 
-    model_config = ConfigDict(extra='forbid', frozen=True)
+    model_config = ConfigDict(extra='forbid', frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode='before')
+    @classmethod
+    def _truth_is_no_number(cls, values: Any) -> Any:
+        """``yes`` of YAML is not 1."""
+        for name, value in values.items() if isinstance(values, dict) else ():
+            field = cls.model_fields.get(name)
+            if isinstance(value, bool) and field and not {bool, Any} & _kinds(field.annotation):
+                raise ValueError(f'{name} wants a number or text, not yes or no')
+        return values
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """An annotation and all that it is made of."""
+    return {annotation}.union(*map(_kinds, get_args(annotation)))
 
 
 T = TypeVar('T', bound=Typed)

@@ -35,3 +35,8 @@ def small_pyramid(batch=2, seed=0, height=64, width=96, channels=CHANNELS):
 
 def whole(batch, height=64, width=96):
     return torch.tensor([[float(height), float(width)]]).expand(batch, 2)
+
+
+def divisors_of(head, labels, truths):
+    """Those of a head, with another number of truths."""
+    return {n: max(1.0, v) for n, v in head.divisors(labels).items()} | {'truths': truths}

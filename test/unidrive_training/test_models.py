@@ -5,7 +5,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from small_heads import DETECTION, DRIVABLE, SEMANTIC
+from small_heads import DETECTION, DRIVABLE, SEMANTIC, divisors_of
 from torch import nn
 from torchvision.ops import box_iou, roi_align
 
@@ -144,14 +144,14 @@ def test_noisy_truths_train_the_refinement_and_leave_the_prediction_alone():
     ):
         assert torch.equal(ours, theirs)
     targets = [box_target([5, 5, 40, 40], [50, 10, 60, 30]), box_target()]
-    losses = head.losses(pyramid, targets, SIZES, {'truths': 2.0})
-    expected = plain.losses(pyramid, targets, SIZES, {'truths': 2.0})
+    losses = head.losses(pyramid, targets, SIZES, divisors_of(head, targets, 2.0))
+    expected = plain.losses(pyramid, targets, SIZES, divisors_of(plain, targets, 2.0))
     assert {name: losses[name] for name in expected} == expected
     losses['denoising'].backward()
     assert head.denoising_feature.grad.abs().sum() > 0
     assert head.stages[0].box_deltas.weight.grad.abs().sum() > 0
     assert head.proposal_features.weight.grad is None
-    assert head.losses(pyramid, [box_target()] * 2, SIZES, {'truths': 1.0})['denoising'] == 0
+    assert head.losses(pyramid, [box_target()] * 2, SIZES)['denoising'] == 0
 
 
 def test_noise_keeps_boxes_in_reach_of_their_truth():

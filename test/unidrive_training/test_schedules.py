@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which samples make a batch, by task schedule, on partly labelled data."""
 
+import shutil
 from collections import Counter
 
 import numpy as np
@@ -112,7 +113,30 @@ def test_a_folder_without_a_wanted_label_is_named(disjoint):
 def test_classes_that_were_annotated(disjoint, tmp_path):
     with Bdd100kWriter(tmp_path, 'train', annotated=['car', 'rider']) as writer:
         writer.add('a', np.zeros((32, 64, 3), np.uint8), **BOX)
-    data = TrainingData([Source(root=tmp_path)], TASKS)
+    data = TrainingData([Source(root=tmp_path)], ['detection'])
     assert data.annotated() == ['rider', 'car']
-    both = TrainingData([Source(root=tmp_path), Source(root=disjoint)], TASKS)
+    both = TrainingData([Source(root=tmp_path), Source(root=disjoint)], ['detection'])
     assert len(both.annotated()) == 10
+
+
+def test_a_task_that_nothing_is_labelled_for_is_named(disjoint):
+    source = Source(root=disjoint, tasks=('semantic', 'drivable'))
+    with pytest.raises(UserError, match=r'label of detection; add data .*heads\.detection=null'):
+        TrainingData([source], TASKS)
+
+
+def test_a_broken_label_is_skipped_with_its_image_or_stopped_at(disjoint, tmp_path):
+    """Masks that are cut off decode to nothing, images to half a picture."""
+    root = tmp_path / 'data'
+    shutil.copytree(disjoint, root)
+    for path in (
+        root / 'labels/sem_seg/masks/train/semantic0.png',
+        root / 'images/100k/train/drivable3.jpg',
+    ):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UserError, match=r'(drivable3|semantic0).*cut off.*first of 2 broken'):
+        TrainingData([Source(root=root)], TASKS)
+    data = TrainingData([Source(root=root)], TASKS, broken='skip')
+    assert len(data) == 22 and data.labelled() == COUNTS | {'semantic': 3, 'drivable': 7}
+    batches = TrainingStream(data, 1, (32, 64), Augmentation(), 0, (0, 22))
+    assert sum(len(tasks_of(batches[i][1])) for i in range(22)) == 22

@@ -7,6 +7,7 @@ modules of PyTorch.
 import pytest
 import torch
 import torch.nn.functional as F
+from small_heads import divisors_of
 from torch import nn
 from torchvision.ops import generalized_box_iou, sigmoid_focal_loss
 
@@ -268,7 +269,7 @@ def test_gradients_through_matched_queries_are_those_through_all(classes, autoca
     inputs = [*pyramid, *head.parameters()]
     weights, sizes = MaskLossWeights(), torch.tensor([[64.0, 96.0]] * 2)
     with torch.autocast('cpu', torch.bfloat16, enabled=autocast):
-        losses = head.losses(pyramid, labels, sizes, {'truths': 3.0})
+        losses = head.losses(pyramid, labels, sizes, divisors_of(head, labels, 3.0))
         logits, masks = (torch.stack(x) for x in zip(*head(pyramid, True), strict=True))
         targets = [mask_target(label, (64, 96), (16, 24)) for label in labels]
         matches = match_layers(logits, masks, targets, weights)
@@ -290,7 +291,8 @@ def test_the_loss_of_every_pixel_and_the_matching_of_a_head(matching):
     for level in pyramid:
         level.requires_grad_()
     labels = [F.interpolate(x[None, None], scale_factor=2)[0, 0] for x in label_maps(3, 2)]
-    losses = head.losses(pyramid, labels, torch.tensor([[64.0, 96.0]] * 2), {'truths': 5.0})
+    sizes = torch.tensor([[64.0, 96.0]] * 2)
+    losses = head.losses(pyramid, labels, sizes, divisors_of(head, labels, 5.0))
     expected = {'label': 0.0, 'pixel': 0.0}
     for logits, masks in head(pyramid, True):
         wanted = torch.full(logits.shape[:2], 3)
@@ -332,6 +334,7 @@ def test_labels_may_end_where_the_padding_begins():
     label = torch.randint(0, 3, (64, 96), dtype=torch.uint8)
     label[50:], label[:, 90:] = 255, 255
     sizes = torch.tensor([[50.0, 90.0]] * 2)
-    whole = head.losses(pyramid, [label, label], sizes, {'truths': 6.0})
-    cut = head.losses(pyramid, [label[:50, :90], label[:50]], sizes, {'truths': 6.0})
+    divisors = divisors_of(head, [label, label], 6.0)
+    whole = head.losses(pyramid, [label, label], sizes, divisors)
+    cut = head.losses(pyramid, [label[:50, :90], label[:50]], sizes, divisors)
     torch.testing.assert_close(cut, whole)

@@ -8,14 +8,17 @@ from functools import partialmethod
 
 import pytest
 import torch
+import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_training import tiny_config
 
+from unidrive_perception.errors import UserError
 from unidrive_training.cli import main
 from unidrive_training.config import Phase, TrainingConfig
 from unidrive_training.engine.checkpoint import load_trained_model, read_checkpoint
 from unidrive_training.engine.optimizer import learning_rate
 from unidrive_training.engine.results import write_beginning, write_end
+from unidrive_training.engine.run_lock import only_one
 from unidrive_training.engine.trainer import Trainer
 
 PHASE = {'input_size': [96, 160], 'iterations': 1000, 'batch_size': 4, 'learning_rate': 1.0}
@@ -137,7 +140,8 @@ def test_what_tensorboard_shows(watched):
     events.Reload()
     tags = events.Tags()
     wanted = {'loss/total', 'loss/detection', 'loss/semantic/mask', 'learning_rate'}
-    wanted |= {'gradient_norm', 'phase', 'speed/images_per_second', 'speed/data_seconds'}
+    wanted |= {'gradient_norm', 'gradient_norm/backbone', 'stage/finetune/total', 'phase'}
+    wanted |= {'speed/images_per_second', 'speed/data_seconds', 'memory/gb'}
     wanted |= {f'validation/scenes/{task}/mean_iou' for task in ('semantic', 'drivable')}
     assert wanted <= set(tags['scalars'])
     assert [event.step for event in events.Images('pictures/0')] == [3, 5]
@@ -161,6 +165,70 @@ def test_a_run_leaves_its_config_environment_and_page(watched):
     environment = json.loads((watched / 'environment.json').read_text())
     assert environment['seed'] == 0 and environment['machine']['cores'] >= 1
     assert '<html' in (watched / 'report.html').read_text()[:200].lower()
+
+
+@pytest.mark.parametrize(
+    ('key', 'value', 'wrong'),
+    [
+        ('clip_norm', -1, 'greater than 0'),
+        ('weight_decay', float('nan'), 'finite number'),
+        ('workers', True, 'not yes or no'),
+        ('task_epochs', {'semantic': 2}, 'task_epochs is for schedule weighted'),
+        ('augmentation', {'short_sides': []}, 'at least 1 item'),
+        ('augmentation', {'scale': [2, 0.5]}, 'smaller one first'),
+        ('augmentation', {'flip': 7}, 'less than or equal to 1'),
+    ],
+)
+def test_settings_out_of_range(scenes, key, value, wrong):
+    with pytest.raises(ValueError, match=wrong):
+        tiny_config(scenes, 1, **{key: value})
+
+
+def test_a_rate_factor_that_names_nothing(scenes, tmp_path):
+    with pytest.raises(UserError, match=r"no parameter has 'backbnoe' .* begin with backbone"):
+        Trainer(tiny_config(scenes, 1, rate_factors={'backbnoe': 0.1}), tmp_path, 'cpu')
+
+
+def test_one_training_at_a_time_in_a_folder(scenes, tmp_path, capsys):
+    (tmp_path / 'a.yaml').write_text(
+        yaml.safe_dump(tiny_config(scenes, 1).model_dump(mode='json'))
+    )
+    with only_one(tmp_path / 'run'):
+        assert main(['train', str(tmp_path / 'a.yaml'), str(tmp_path / 'run')]) == 2
+    assert 'another training is at work here' in capsys.readouterr().err
+
+
+def test_a_run_does_not_go_on_with_other_data(scenes, tmp_path):
+    data = tmp_path / 'data'
+    shutil.copytree(scenes, data)
+    config = tiny_config(data, 2)
+    Trainer(config, tmp_path / 'run', 'cpu').run()
+    next((data / 'labels/drivable/masks/train').iterdir()).unlink()
+    with pytest.raises(UserError, match='its checkpoint was trained with other data; restore'):
+        Trainer(config, tmp_path / 'run', 'cpu')
+
+
+def test_a_gradient_that_is_not_finite_spoils_no_weight(scenes, tmp_path, monkeypatch):
+    trainer = Trainer(tiny_config(scenes, 2), tmp_path, 'cpu')
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    parameter = trainer.model.fpn.lateral[0].weight
+    parameter.register_hook(lambda gradient: gradient * float('inf'))
+    with pytest.raises(UserError, match=r'not finite at iteration 0 .*gradient (inf|nan)'):
+        trainer.run()
+    assert all(
+        torch.equal(value, before[name]) for name, value in trainer.model.named_parameters()
+    )
+
+
+def test_the_paper_is_the_default(scenes):
+    model = tiny_config(scenes, 1).model.model_dump(mode='json')
+    config = TrainingConfig.model_validate({'name': 'x', 'model': model})
+    adapt, finetune = config.phases
+    assert (adapt.tuning, adapt.epochs, adapt.learning_rate) == ('adapt', 1, 2.5e-4)
+    assert (finetune.epochs, finetune.learning_rate, finetune.decay) == (35, 2.5e-5, 'steps')
+    assert finetune.warmup == 1000 and finetune.warmup_factor == 0.01
+    assert config.weight_decay == 1e-4 and config.ema_decay == 0
+    assert config.augmentation.short_sides == (720, 600) and config.augmentation.flip == 0
 
 
 def test_settings_that_contradict_each_other(scenes):

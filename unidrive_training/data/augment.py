@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import cv2
 import numpy as np
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from unidrive_perception.geometry import DEFAULT_FILL
 from unidrive_perception.labels import UNKNOWN
@@ -17,6 +19,8 @@ from unidrive_training.typed import Typed
 
 _MIN_VISIBLE = 0.3  # a truth cut to less than this share of its area is ignored
 _MIN_SIDE = 2.0  # input pixels
+
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Augmentation(Typed):
@@ -28,13 +32,20 @@ class Augmentation(Typed):
     change by up to that share; ``hue`` in turns of the colour circle.
     """
 
-    short_sides: tuple[int, ...] = (720, 600)
-    scale: tuple[float, float] = (1.0, 1.0)
-    flip: float = 0.0
-    brightness: float = 0.0
-    contrast: float = 0.0
-    saturation: float = 0.0
-    hue: float = 0.0
+    short_sides: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (720, 600)
+    scale: tuple[PositiveFloat, PositiveFloat] = (1.0, 1.0)
+    flip: Share = 0.0
+    brightness: Share = 0.0
+    contrast: Share = 0.0
+    saturation: Share = 0.0
+    hue: Share = 0.0
+
+    @field_validator('scale')
+    @classmethod
+    def _is_a_range(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if value[0] > value[1]:
+            raise ValueError('give the smaller one first')
+        return value
 
 
 def augment(

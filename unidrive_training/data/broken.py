@@ -17,9 +17,10 @@ import numpy as np
 from tqdm import tqdm
 
 from unidrive_perception.errors import UserError
+from unidrive_training import distributed
 from unidrive_training.data.bdd100k import Record
 from unidrive_training.data.box_labels import BoxLabels
-from unidrive_training.data.headers import image_size, mask_header
+from unidrive_training.data.headers import check_end, image_size, mask_header
 
 _THREADS = 8  # waiting for a disk or a network, not computing
 _CHUNK = 256  # records; a task of a pool each would cost more than the reading
@@ -27,20 +28,26 @@ _MASKS = ('semantic', 'drivable')
 
 
 def drop_broken(
-    records: list[Record], split: str, on_error: Literal['stop', 'skip'] = 'stop'
+    records: list[Record], split: str, broken: Literal['stop', 'skip'] = 'stop'
 ) -> list[Record]:
     """The records whose files can be trained on, judged by their headers.
 
-    Broken are: an image that is none; a mask that is no one-channel 8-bit PNG or not of its
-    image's size; a box that is reversed or has no finite numbers. ``stop``: UserError naming the
-    first and how many there are. ``skip``: a broken image is left out, a broken label or box is
-    taken off its record, and a line says how many.
+    Broken are: an image that is none or cut off; a mask that is no one-channel 8-bit PNG, cut off
+    or not of its image's size; a box that is reversed or has no finite numbers. ``stop``:
+    UserError naming the first and how many there are. ``skip``: a broken image is left out, a
+    broken label or box is taken off its record, and a line says how many.
     """
     chunks = [records[i : i + _CHUNK] for i in range(0, len(records), _CHUNK)]
     results: list[tuple[Record | None, list[str]]] = []
     with (
         ThreadPoolExecutor(_THREADS) as pool,
-        tqdm(total=len(records), desc=f'headers of {split}', unit='image', leave=False) as bar,
+        tqdm(
+            total=len(records),
+            desc=f'headers of {split}',
+            unit='image',
+            leave=False,
+            disable=distributed.rank() > 0,
+        ) as bar,
     ):
         for chunk in pool.map(lambda chunk: [_mended(record) for record in chunk], chunks):
             results += chunk
@@ -50,14 +57,15 @@ def drop_broken(
     if not faults:
         return records
     counted = f'{len(faults)} broken images, masks and boxes in {len(records)} images of {split}'
-    if on_error == 'stop':
+    if broken == 'stop':
         raise UserError(
             f'{faults[0]}. That is the first of {counted}: `unidrive check-data` lists them; '
             'mend them, or train with broken: skip'
         )
     kept = [record for record in mended if record is not None]
     lost = len(records) - len(kept)
-    tqdm.write(f'skipped {counted} ({lost} images left out), the first {faults[0]}')
+    if distributed.rank() == 0:
+        tqdm.write(f'skipped {counted} ({lost} images left out), the first {faults[0]}')
     return kept
 
 
@@ -65,6 +73,7 @@ def _mended(record: Record) -> tuple[Record | None, list[str]]:
     """The record without what is broken, ``None`` without its image; and what was."""
     try:
         size = image_size(record.image)
+        check_end(record.image)
     except UserError as error:
         return None, [str(error)]
     changes, faults = {}, []
@@ -87,6 +96,7 @@ def _mask_fault(path: Path, image: tuple[int, int]) -> str | None:
     """What is wrong with the mask of an image of (height, width) pixels, as a sentence."""
     try:
         header = mask_header(path)
+        check_end(path)
     except UserError as error:
         return str(error)
     if not header.one_channel or header.bits != 8:

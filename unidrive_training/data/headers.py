@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from unidrive_perception.errors import UserError
 _PNG = b'\x89PNG\r\n\x1a\n'
 _GREY = 0  # colour type of a PNG: one channel, no palette
 _ORIENTATION = 0x0112  # EXIF tag; from 5 on the picture lies on its side
+_TAIL = 1024  # bytes that some cameras append to a picture, and more
 _MAX_PIXELS = 1 << 30  # what OpenCV agrees to decode
 
 
@@ -42,6 +44,19 @@ def image_size(path: Path) -> tuple[int, int]:
     except Exception as error:  # Pillow's parsers raise whatever a damaged header makes them meet
         raise _bad(path, f'no readable image header ({error!r})') from error
     return _sane(path, *((width, height) if turned in (5, 6, 7, 8) else (height, width)))
+
+
+def check_end(path: Path) -> None:
+    """UserError when a JPEG or PNG lacks its end: half a file decodes, to half a picture."""
+    ends = {'.jpg': b'\xff\xd9', '.jpeg': b'\xff\xd9', '.png': b'IEND'}
+    end = ends.get(path.suffix.lower())
+    if end is None:
+        return
+    with path.open('rb') as file:
+        file.seek(0, os.SEEK_END)
+        file.seek(max(0, file.tell() - _TAIL))
+        if end not in file.read():
+            raise _bad(path, 'cut off')
 
 
 def mask_header(path: Path) -> MaskHeader:

@@ -26,7 +26,7 @@ def task_of_each_step(
     labelled: Mapping[str, int],
     epochs: Mapping[str, float],
     steps: int,
-    seed: int,
+    seed: int | tuple[int, ...],
 ) -> list[str | None]:
     """The task of every step's batch; ``None``: of all tasks.
 

@@ -6,6 +6,7 @@ batch), so training resumes exactly, and the batch is the same however many proc
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -41,10 +42,26 @@ class TrainingData:
         """``tasks``: those to be learned."""
         self.sources, self.schedule = sources, schedule
         self.records = [s.read(tasks, schedule == 'joint', broken) for s in sources]
+        known = {task for records in self.records for r in records for task in r.tasks()}
+        for task in tasks:
+            if task not in known:
+                raise UserError(
+                    f'no training image has a label of {task}; add data that has, or '
+                    f'--set model.heads.{task}=null'
+                )
 
     def __len__(self) -> int:
         """Images with a label: an epoch."""
         return sum(map(len, self.records))
+
+    def digest(self) -> str:
+        """SHA-256 of which images there are, with labels of which tasks."""
+        lines = (
+            f'{source}/{r.name}/{r.tasks()}/{sorted(r.pseudo)}\n'
+            for source, records in enumerate(self.records)
+            for r in records
+        )
+        return hashlib.sha256(''.join(lines).encode()).hexdigest()
 
     def labelled(self) -> dict[str, int]:
         """Images with a true label, by task."""
@@ -124,9 +141,14 @@ class TrainingStream(Dataset):
             )
         self.data = data
         self._input_size, self._augmentation, self._seed = input_size, augmentation, seed
+        self.steps = steps
         self._first, self._rank, self._ranks, self._parts = steps[0], rank, ranks, parts
         self._tasks = task_of_each_step(
-            data.schedule, data.labelled(), task_epochs or {}, steps[1] - steps[0], seed
+            data.schedule,
+            data.labelled(),
+            task_epochs or {},
+            steps[1] - steps[0],
+            (seed, steps[0]),
         )
         self._turns = _turns(self._tasks)
         self._pools = {task: self._pool(task, batch_size) for task in set(self._tasks)}
@@ -195,8 +217,8 @@ class TrainingStream(Dataset):
         if task is not None:
             record = record.only([task])
         sample = load_sample(record, self._longest, self._copies)
-        self._cache_room -= sample.nbytes
-        if self._cache_room > 0:
+        if sample.nbytes <= self._cache_room:
+            self._cache_room -= sample.nbytes
             self._cache[key] = sample
         return sample
 

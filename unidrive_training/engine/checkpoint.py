@@ -47,8 +47,8 @@ def _write(path: Path, state: dict[str, Any]) -> None:
     except (RuntimeError, OSError) as error:  # the former is what torch makes of the latter
         partial.unlink(missing_ok=True)
         raise UserError(
-            f'{path.parent}: the checkpoint could not be written; make room and start the same '
-            'command again'
+            f'{path.parent}: the checkpoint could not be written ({str(error).splitlines()[0]}); '
+            'make room and start the same command again'
         ) from error
 
 
@@ -66,6 +66,8 @@ def open_run(folder: Path, config: Typed, free: Collection[str] = ()) -> dict[st
     Settings called ``free`` may have changed. Raises UserError naming another that has.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for partial in folder.glob('*.pt.part'):  # of a run that was killed
+        partial.unlink(missing_ok=True)
     state = _newest(folder)
     if state is None:
         return None

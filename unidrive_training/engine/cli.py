@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 from pathlib import Path
 
 import torch
 
 from unidrive_perception.errors import UserError
-from unidrive_training.config import load_config
+from unidrive_training.config import TrainingConfig, load_config
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,9 +51,7 @@ def run(args: argparse.Namespace) -> int:
     """Train to the end of the last phase."""
     from unidrive_training import distributed
     from unidrive_training.data.bdd100k import check_folder
-    from unidrive_training.engine.results import write_beginning, write_end
-    from unidrive_training.engine.trainer import Trainer
-    from unidrive_training.evaluation.metrics_file import METRICS
+    from unidrive_training.engine.run_lock import only_one
 
     check_device(args.device)
     config = load_config(args.config, args.set)
@@ -64,8 +63,18 @@ def run(args: argparse.Namespace) -> int:
         source.check()
     for root in config.validation:
         check_folder(root)
-    trainer = Trainer(config, args.out, args.device, args.init)
+    distributed.start(args.device)
     leads = distributed.rank() == 0
+    with only_one(args.out) if leads else contextlib.nullcontext():
+        return _train(config, args, leads)
+
+
+def _train(config: TrainingConfig, args: argparse.Namespace, leads: bool) -> int:
+    from unidrive_training.engine.results import write_beginning, write_end
+    from unidrive_training.engine.trainer import Trainer
+    from unidrive_training.evaluation.metrics_file import METRICS
+
+    trainer = Trainer(config, args.out, args.device, args.init)
     if trainer.iteration == trainer.total and (args.out / METRICS).exists():
         if leads:
             print(f'{args.out} is trained already: {trainer.total} iterations')

@@ -7,7 +7,8 @@ from __future__ import annotations
 import resource
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,14 +23,15 @@ from unidrive_training.config import Phase
 @dataclass
 class Step:
     """What one step of the optimizer did; ``terms``: ``task/term`` → loss, and their ``total``,
-    which is weighted by task; ``data_seconds``: for how long it had to wait for its images.
+    which is weighted by task; ``gradient_norms``: of ``all``, before clipping, and where
+    they are logged of its parts; ``data_seconds``: for how long it had to wait for its images.
     """
 
     iteration: int
     phase: Phase
     terms: Mapping[str, float]
     learning_rate: float
-    gradient_norm: float
+    gradient_norms: Mapping[str, float]
     data_seconds: float
 
 
@@ -41,6 +43,7 @@ class Monitor:
     name: str
     total: int
     done: int
+    device: torch.device
     _writer: SummaryWriter | None = None  # until there is something to write: no data, no file
     _since: float = field(default_factory=time.monotonic)
     _images: int = 0
@@ -70,6 +73,13 @@ class Monitor:
         self._images += step.phase.batch_size
         self._waited += step.data_seconds
 
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """While something else than training is done: it is not counted in the speed."""
+        began = time.monotonic()
+        yield
+        self._since += time.monotonic() - began
+
     def log(self, step: Step, phase_number: int) -> None:
         """Write the step's scalars, and the speed since the last call."""
         totals: dict[str, float] = defaultdict(float)
@@ -80,12 +90,14 @@ class Monitor:
         steps = max(1, self._images // step.phase.batch_size)
         scalars |= {
             'learning_rate': step.learning_rate,
-            'gradient_norm': step.gradient_norm,
             'phase': phase_number,
+            f'stage/{step.phase.tuning}/total': step.terms['total'],
             'speed/images_per_second': self._images / seconds,
             'speed/data_seconds': self._waited / steps,
         }
-        scalars['memory/gb'] = _peak_gb()
+        scalars |= {f'gradient_norm/{part}': norm for part, norm in step.gradient_norms.items()}
+        scalars['gradient_norm'] = scalars.pop('gradient_norm/all')
+        scalars['memory/gb'] = _peak_gb(self.device)
         for name, value in scalars.items():
             self.writer.add_scalar(name, value, step.iteration)
         self._since, self._images, self._waited = time.monotonic(), 0, 0.0
@@ -109,8 +121,8 @@ class Monitor:
             self.writer.add_image(f'pictures/{number}', picture, iteration, dataformats='HWC')
 
 
-def _peak_gb() -> float:
-    """The most memory used so far: of the GPU, or of this process where there is none."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 1e9
+def _peak_gb(device: torch.device) -> float:
+    """The most memory used so far: of the GPU, or of this process where it trains without."""
+    if device.type == 'cuda':
+        return torch.cuda.max_memory_allocated(device) / 1e9
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9

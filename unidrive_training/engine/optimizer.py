@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
+from unidrive_perception.errors import UserError
 from unidrive_training.config import Phase
 
 
@@ -21,6 +22,13 @@ def parameter_groups(
     ``factor``: the group's learning rate relative to the phase's: the product of ``rate_factors``
     whose key is a part of the parameter's name.
     """
+    names = [name for name, _ in model.named_parameters()]
+    for part in rate_factors:
+        if not any(part in name for name in names):
+            raise UserError(
+                f'rate_factors: no parameter has {part!r} in its name; they begin with '
+                f'{", ".join(sorted({name.split(".")[0] for name in names}))}'
+            )
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         decayed = parameter.dim() > 1 and 'proposal_boxes' not in name

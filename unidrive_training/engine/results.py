@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -21,8 +22,12 @@ def write_beginning(folder: Path, config: TrainingConfig) -> None:
     """``config.yaml``, complete, and ``environment.json``: versions, machine, commit, command."""
     text = yaml.safe_dump(config.model_dump(mode='json'), sort_keys=False)
     (folder / 'config.yaml').write_text(text)
-    facts = environment() | {'command': sys.argv, 'seed': config.seed}
-    write_json(folder / 'environment.json', facts)
+    facts = environment() | {'command': sys.argv[1:], 'seed': config.seed}
+    path = folder / 'environment.json'
+    if path.exists():  # goes on, perhaps elsewhere
+        first = json.loads(path.read_text())
+        facts = first | {'continued': [*first.get('continued', []), facts]}
+    write_json(path, facts)
 
 
 def write_end(trainer: Trainer) -> Path:

@@ -12,8 +12,8 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from unidrive_perception.errors import UserError
 from unidrive_training import distributed
-from unidrive_training.config import Phase, TrainingConfig
+from unidrive_training.config import TrainingConfig
 from unidrive_training.data.stream import TrainingData, TrainingStream
 from unidrive_training.engine.checkpoint import (
     load_average,
@@ -50,7 +50,6 @@ Part = tuple[Tensor, Targets]
 _FREE = (
     'workers',
     'cache_gb',
-    'resized_copies',
     'log_every',
     'checkpoint_every',
     'keep_checkpoints',
@@ -71,6 +70,8 @@ class Trainer:
             config.data, list(config.model.heads), config.schedule, config.broken
         )
         self.lengths = [phase.length(len(self.data)) for phase in config.phases]
+        self.streams = self._streams()
+        self._origin = {'data': self.data.digest(), 'init': str(init) if init else None}
         torch.manual_seed(config.seed)
         self.model = MultiTaskModel(config.model)
         if self.device.type == 'cpu':
@@ -90,6 +91,28 @@ class Trainer:
         self.seconds = 0.0
         if state is not None:
             self._restore(state)
+
+    def _streams(self) -> list[TrainingStream]:
+        """One for each phase, all at the beginning: what cannot work is to be said now."""
+        config, streams, first = self.config, [], 0
+        for phase, length in zip(config.phases, self.lengths, strict=True):
+            stream = TrainingStream(
+                self.data,
+                phase.batch_size,
+                phase.input_size,
+                config.augmentation,
+                config.seed,
+                (first, first + length),
+                task_epochs=config.task_epochs,
+                rank=distributed.rank(),
+                ranks=distributed.world_size(),
+                parts=config.accumulate,
+                cache_gb=config.cache_gb,
+                copies=config.resized_copies,
+            )
+            streams.append(stream)
+            first += length
+        return streams
 
     @property
     def total(self) -> int:
@@ -127,8 +150,9 @@ class Trainer:
             monitor = None
             if leads:
                 name = self.config.name
-                monitor = Monitor(self.folder, name, self.total, self.iteration)
-                stack.enter_context(monitor)
+                monitor = stack.enter_context(
+                    Monitor(self.folder, name, self.total, self.iteration, self.device)
+                )
             for number, step in self._steps():
                 self.seconds = time.monotonic() - started
                 if monitor:
@@ -136,62 +160,44 @@ class Trainer:
                 if self._due(self.config.log_every):
                     step.terms = self._mean_terms(step.terms)
                     if monitor:
+                        step.gradient_norms |= self._norms_of_parts(step.gradient_norms['all'])
                         monitor.log(step, number)
-                if self._due(self.config.evaluate_every):
-                    self._evaluate(monitor)
-                if monitor and self._due(self.config.checkpoint_every):
-                    self._draw(monitor, subjects)
-                    save_checkpoint(
-                        self.folder, self._state(), self.iteration, self.config.keep_checkpoints
-                    )
+                with monitor.pause() if monitor else contextlib.nullcontext():
+                    if self._due(self.config.evaluate_every):
+                        self._evaluate(monitor)
+                    if monitor and self._due(self.config.checkpoint_every):
+                        self._draw(monitor, subjects)
+                        self._save()
 
     def _due(self, every: int | None) -> bool:
         return self.iteration == self.total or bool(every and self.iteration % every == 0)
 
     def _steps(self) -> Iterator[tuple[int, Step]]:
         """Make every step from the current iteration on; gives it with the number of its phase."""
-        first = 0
-        for number, (phase, length) in enumerate(
-            zip(self.config.phases, self.lengths, strict=True)
-        ):
-            last = first + length
-            if self.iteration < last:
-                self.model.apply_plan(phase.tuning)
-                losses = self._losses_of_all_processes()
-                batches = self._batches(phase, first, last)
-                while self.iteration < last:
-                    began = time.monotonic()
-                    parts = next(batches)
-                    waited = time.monotonic() - began
-                    rate = learning_rate(phase, self.iteration - first, length)
-                    terms, norm = self._step(losses, parts, rate)
-                    self.iteration += 1
-                    yield number, Step(self.iteration, phase, terms, rate, norm, waited)
-            first = last
+        phases = zip(self.config.phases, self.streams, strict=True)
+        for number, (phase, stream) in enumerate(phases):
+            first, last = stream.steps
+            if self.iteration >= last:
+                continue
+            self.model.apply_plan(phase.tuning)
+            losses = self._losses_of_all_processes()
+            batches = self._batches(stream)
+            while self.iteration < last:
+                began = time.monotonic()
+                parts = next(batches)
+                waited = time.monotonic() - began
+                rate = learning_rate(phase, self.iteration - first, last - first)
+                terms, norm = self._step(losses, parts, rate)
+                self.iteration += 1
+                norms = {'all': norm}
+                yield number, Step(self.iteration, phase, terms, rate, norms, waited)
 
-    def _batches(self, phase: Phase, first: int, last: int) -> Iterator[list[Part]]:
-        config = self.config
-        stream = TrainingStream(
-            self.data,
-            phase.batch_size,
-            phase.input_size,
-            config.augmentation,
-            config.seed,
-            (first, last),
-            task_epochs=config.task_epochs,
-            rank=distributed.rank(),
-            ranks=distributed.world_size(),
-            parts=config.accumulate,
-            cache_gb=config.cache_gb,
-            copies=config.resized_copies,
-        )
-        on_gpu = self.device.type == 'cuda'
-        parts = iter(stream.loader(self.iteration, last, config.workers, pin=on_gpu))
-        while True:
-            yield [self._moved(*next(parts)) for _ in range(config.accumulate)]
-
-    def _moved(self, images: Tensor, targets: Targets) -> Part:
-        return images.to(self.device, non_blocking=True), targets.to(self.device)
+    def _batches(self, stream: TrainingStream) -> Iterator[list[Part]]:
+        """Every batch, in its parts, from the current iteration on."""
+        workers, on_gpu = self.config.workers, self.device.type == 'cuda'
+        parts = iter(stream.loader(self.iteration, stream.steps[1], workers, pin=on_gpu))
+        while batch := list(islice(parts, self.config.accumulate)):
+            yield batch
 
     def _losses_of_all_processes(self) -> nn.Module:
         """The model as a module whose output are its losses; its gradients become the mean of
@@ -218,39 +224,50 @@ class Trainer:
             group['lr'] = rate * group['factor']
         self.optimizer.zero_grad(set_to_none=True)
         divisors = self._divisors([targets for _, targets in parts])
-        terms: Counter[str] = Counter()
+        found: list[dict[str, Tensor]] = []
         for number, part in enumerate(parts):
             with self._exchange(losses, number == len(parts) - 1):
-                terms.update(self._backward(losses, part, divisors))
+                found.append(self._backward(losses, part, divisors))
         self.scaler.unscale_(self.optimizer)
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm).item()
+        terms = _sums(found)
+        self._check(terms, norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.average.update_parameters(self.model)
-        return dict(terms), norm.item()
+        return terms, norm
+
+    def _check(self, terms: dict[str, float], norm: float) -> None:
+        """Before the weights are spoilt. In float16 the scaler passes over gradients that do not
+        fit, and tries a smaller scale.
+        """
+        if not math.isfinite(terms['total']) or not (
+            math.isfinite(norm) or self.scaler.is_enabled()
+        ):
+            raise UserError(
+                f'loss is not finite at iteration {self.iteration} ({terms}, gradient {norm}); '
+                'lower the learning rate or --set precision=float32, and give a new run folder'
+            )
 
     def _backward(
         self, losses: nn.Module, part: Part, divisors: dict[str, dict[str, float]]
-    ) -> dict[str, float]:
+    ) -> dict[str, Tensor]:
+        """Add a part's gradients; its loss terms and their weighted total."""
+        images, targets = part
+        images = images.to(self.device, non_blocking=True)
         precision = self.config.precision
         with torch.autocast(
             self.device.type,
             torch.float16 if precision == 'float16' else torch.bfloat16,
             enabled=precision != 'float32',
         ):
-            terms = losses(*part, divisors)
+            terms = losses(images, targets.to(self.device), divisors)
         loss = sum(
             getattr(self.config.loss_weights, name.split('/')[0]) * value
             for name, value in terms.items()
         )
-        if not math.isfinite(loss.item()):
-            values = {name: value.item() for name, value in terms.items()}
-            raise UserError(
-                f'loss is not finite at iteration {self.iteration} ({values}); lower the '
-                'learning rate or --set precision=float32, and give a new run folder'
-            )
         self.scaler.scale(loss).backward()
-        return {name: value.item() for name, value in (terms | {'total': loss}).items()}
+        return {name: value.detach() for name, value in (terms | {'total': loss}).items()}
 
     @staticmethod
     def _exchange(losses: nn.Module, now: bool) -> contextlib.AbstractContextManager:
@@ -280,6 +297,16 @@ class Trainer:
         sums = distributed.sum_over_ranks([terms.get(n, 0.0) for n in names], self.device)
         return {n: s / distributed.world_size() for n, s in zip(names, sums, strict=True)}
 
+    def _norms_of_parts(self, whole: float) -> dict[str, float]:
+        """Of the last step's gradient, before clipping, by backbone, necks and heads."""
+        norms = {}
+        for name, part in self.model.named_children():
+            gradients = [p.grad for p in part.parameters() if p.grad is not None]
+            if gradients:
+                norms[name] = torch.nn.utils.get_total_norm(gradients).item()
+        clipped = max(1.0, whole / self.config.clip_norm)
+        return {name: norm * clipped for name, norm in norms.items()}
+
     def _seed_noise(self) -> None:
         """Dropout and denoising: other in every iteration and process, the same after a resume."""
         key = (self.config.seed, self.iteration, distributed.rank())
@@ -288,11 +315,16 @@ class Trainer:
     def _evaluate(self, monitor: Monitor | None) -> None:
         if not self.config.validation:
             return
+        # Each process has batch-norm statistics of its own images; those of the first are saved.
+        distributed.copy_from_first(self.average.module.buffers())
         improved = self.validation.run(self.predictor(), self.iteration)
         if monitor:
             monitor.scores(self.iteration, self.validation.scores)
             if improved:
                 save_best(self.folder, self._state())
+
+    def _save(self) -> None:
+        save_checkpoint(self.folder, self._state(), self.iteration, self.config.keep_checkpoints)
 
     def _draw(self, monitor: Monitor, subjects: list) -> None:
         threshold = self.config.score_threshold
@@ -313,11 +345,18 @@ class Trainer:
             'scaler': self.scaler.state_dict(),
             'validation': self.validation.state(),
             'annotated': self.data.annotated(),
+            'origin': self._origin,
             'iteration': self.iteration,
             'seconds': self.seconds,
         }
 
     def _restore(self, state: dict[str, Any]) -> None:
+        if state['origin'] != self._origin:
+            what = 'data' if state['origin']['data'] != self._origin['data'] else '--init'
+            raise UserError(
+                f'{self.folder}: its checkpoint was trained with other {what}; restore that, or '
+                'give a new folder'
+            )
         self.model.load_state_dict(state['model'])
         self.average.module.load_state_dict(state['average'])
         self.average.n_averaged.fill_(state['averaged'])
@@ -325,6 +364,13 @@ class Trainer:
         self.scaler.load_state_dict(state['scaler'])
         self.validation.restore(state['validation'])
         self.iteration, self.seconds = state['iteration'], state['seconds']
+
+
+def _sums(parts: list[dict[str, Tensor]]) -> dict[str, float]:
+    """The terms of all parts, fetched at once: every fetch waits for the GPU."""
+    names = list(dict.fromkeys(name for part in parts for name in part))
+    sums = [sum(part[name] for part in parts if name in part).float() for name in names]
+    return dict(zip(names, torch.stack(sums).tolist(), strict=True))
 
 
 class _Losses(nn.Module):

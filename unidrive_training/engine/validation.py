@@ -52,11 +52,14 @@ class Validation:
 
     def state(self) -> dict[str, Any]:
         """For the checkpoint."""
-        return {'history': self.history, 'best': self.best}
+        folders = [str(folder) for folder in self.folders]
+        return {'history': self.history, 'best': self.best, 'folders': folders}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
-        self.history, self.best = state['history'], state['best']
+        """Go on from a checkpoint; on other folders nothing has been the best yet."""
+        self.history = state['history']
+        if state['folders'] == self.state()['folders']:
+            self.best = state['best']
 
 
 def _name(folders: Sequence[Path], folder: Path) -> str:

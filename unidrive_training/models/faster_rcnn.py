@@ -23,7 +23,7 @@ from unidrive_training.models.nms import greedy_nms
 from unidrive_training.models.region_proposals import RegionProposals, clip
 from unidrive_training.models.registry import DETECTION_TASKS, HEADS
 from unidrive_training.models.roi_pool import PyramidRoIAlign, PyramidTable
-from unidrive_training.models.targets import BoxTarget, completed
+from unidrive_training.models.targets import BoxTarget
 from unidrive_training.typed import Typed
 
 _MATCH_IOU = 0.5  # above it a proposal belongs to a truth
@@ -123,8 +123,8 @@ class FasterRCNNHead(nn.Module):
         features = OrderedDict((str(i), level) for i, level in enumerate(levels))
         proposals, terms = self.rpn(ImageList(canvas, shapes), features, targets)
         label, box = self._detection_losses(pyramid, proposals, targets)
-        weights, own = self.config.loss_weights, self.divisors(labels)
-        share = own['images'] / completed(divisors, own)['images']
+        weights = self.config.loss_weights
+        share = len(labels) / divisors['images'] if divisors else 1.0
         return {
             'objectness': share * weights.objectness * terms['loss_objectness'],
             'rpn_box': share * weights.rpn_box * terms['loss_rpn_box_reg'],

@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unidrive_perception.errors import UserError
-from unidrive_perception.labels import UNKNOWN
 from unidrive_training.models.layers import MLP
 from unidrive_training.models.mask_criterion import (
     Ignored,
@@ -26,7 +25,7 @@ from unidrive_training.models.mask_criterion import (
 from unidrive_training.models.pixel_decoder import PixelDecoder, single_images
 from unidrive_training.models.position import sine_position
 from unidrive_training.models.registry import HEADS, SEGMENTATION_TASKS
-from unidrive_training.models.targets import completed, padded
+from unidrive_training.models.targets import at_least_one, class_counts, padded
 from unidrive_training.models.transformer import TransformerDecoder
 from unidrive_training.typed import Typed
 
@@ -125,11 +124,12 @@ class MaskFormerHead(nn.Module):
         config, middle = self.config, self.config.ignored == 'excluded'
         truths = weight = pixels = 0.0
         for label in labels:
-            truths += int((label.unique() != UNKNOWN).sum())
-            seen = sampled(label, config.loss_stride, config.loss_stride, middle).unique()
-            matched = min(config.queries, int((seen != UNKNOWN).sum()))
+            truths += int((class_counts(label) > 0).sum())
+            seen = class_counts(sampled(label, config.loss_stride, config.loss_stride, middle))
+            matched = min(config.queries, int((seen > 0).sum()))
             weight += matched + config.loss_weights.no_object * (config.queries - matched)
-            pixels += int((sampled(label, 4, 4, middle) != UNKNOWN).sum())
+            if config.loss_weights.pixel:
+                pixels += int(class_counts(sampled(label, 4, 4, middle)).sum())
         return {'truths': truths, 'queries': weight, 'pixels': pixels}
 
     def losses(
@@ -145,7 +145,7 @@ class MaskFormerHead(nn.Module):
         Labels are 255 in the padding, or end where it begins, so that ``sizes`` adds nothing.
         """
         config, weights = self.config, self.config.loss_weights
-        divisors = completed(divisors, self.divisors(labels))
+        divisors = divisors or at_least_one(self.divisors(labels))
         full, size, small = (_size(pyramid, stride) for stride in (1, config.loss_stride, 4))
         labels = [padded(label, full) for label in labels]
         targets = [mask_target(label, size, small, config.ignored) for label in labels]

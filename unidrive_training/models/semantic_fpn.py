@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from unidrive_perception.labels import UNKNOWN
 from unidrive_training.models.layers import GroupNorm
 from unidrive_training.models.registry import HEADS, SEGMENTATION_TASKS
-from unidrive_training.models.targets import completed, padded
+from unidrive_training.models.targets import at_least_one, padded
 from unidrive_training.typed import Typed
 
 
@@ -70,7 +70,7 @@ class SemanticFPNHead(nn.Module):
         So it is the official mean, over the pixels of all processes; 0 where no pixel is labelled.
         Labels are 255 in the padding, or end where it begins, so that ``sizes`` adds nothing.
         """
-        count = completed(divisors, self.divisors(labels))['pixels']
+        count = (divisors or at_least_one(self.divisors(labels)))['pixels']
         logits = _upsampled(self(pyramid).float(), 1)
         wanted = torch.stack([padded(label, tuple(logits.shape[-2:])) for label in labels]).long()
         total = F.cross_entropy(logits, wanted, ignore_index=UNKNOWN, reduction='sum')

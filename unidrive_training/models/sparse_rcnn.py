@@ -20,7 +20,7 @@ from unidrive_training.models.box_ops import apply_deltas, cxcywh_to_xyxy
 from unidrive_training.models.layers import Attention
 from unidrive_training.models.registry import DETECTION_TASKS, HEADS
 from unidrive_training.models.roi_pool import PyramidRoIAlign, PyramidTable
-from unidrive_training.models.targets import BoxTarget, completed
+from unidrive_training.models.targets import BoxTarget, at_least_one
 from unidrive_training.typed import Typed
 
 _DELTA_WEIGHTS = (2.0, 2.0, 1.0, 1.0)
@@ -118,7 +118,7 @@ class SparseRCNNHead(nn.Module):
         is the sum of these three for the noisy proposals, per noisy proposal. ``divisors`` as
         :meth:`divisors` gives them.
         """
-        divisors = completed(divisors, self.divisors(labels))
+        divisors = divisors or at_least_one(self.divisors(labels))
         stages = self(pyramid, sizes)
         scale, weights = whwh(sizes), self.config.loss_weights
         with torch.autocast(pyramid[0].device.type, enabled=False):

@@ -61,11 +61,16 @@ class Targets:
         return getattr(self, task)
 
 
-def completed(given: dict[str, float] | None, own: dict[str, float]) -> dict[str, float]:
-    """What the losses of a head are divided by: what is ``given`` for a whole of which its labels
-    are a part, else its ``own``, but at least 1: there may be no truth.
-    """
-    return {name: max(1.0, value) for name, value in own.items()} | (given or {})
+def at_least_one(divisors: dict[str, float]) -> dict[str, float]:
+    """What losses can be divided by where there may be no truth."""
+    return {name: max(1.0, value) for name, value in divisors.items()}
+
+
+def class_counts(label: Tensor) -> Tensor:
+    """(256,) pixels of each value of a uint8 label map, but none of the ignored one."""
+    counts = torch.bincount(label.flatten(), minlength=256)
+    counts[UNKNOWN] = 0
+    return counts
 
 
 def padded(label: Tensor, size: tuple[int, int]) -> Tensor:
