@@ -7,7 +7,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import shutil
 import warnings
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from unidrive_perception.bundle import (
 from unidrive_perception.errors import UserError
 from unidrive_perception.geometry import DEFAULT_FILL
 from unidrive_perception.labels import BDD100K_LABELS
+from unidrive_training.aside import new_folder
 from unidrive_training.config import TrainingConfig
 from unidrive_training.engine.checkpoint import load_trained_model
 from unidrive_training.models.multitask import MultiTaskModel
@@ -54,17 +54,11 @@ def run(args: argparse.Namespace) -> int:
     scores = _read_scores(args.scores) if args.scores else {}
     model, config, facts = load_trained_model(args.run)
     model.fold()
-    partial = args.out.with_name(f'.{args.out.name}.part')
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    with new_folder(args.out) as partial:
         export_program(model, config.input_size, partial / PROGRAM)
         check_program(model, config.input_size, partial / PROGRAM)
         write_manifest(partial, _manifest(model, config, facts, scores, partial / PROGRAM))
         Bundle.load(partial)
-        partial.rename(args.out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     print(f'bundle → {args.out}')
     return 0
 

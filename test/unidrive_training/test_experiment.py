@@ -381,9 +381,8 @@ def test_interrupting_ends_the_child_too(run_file, tmp_path):
     _, error = running.communicate(timeout=30)  # which waits for whoever has its pipes
     assert running.returncode == 130
     assert 'Traceback' not in error and error.endswith('unidrive: interrupted\n')
-    count = len(list(half.iterdir()))
     time.sleep(0.5)
-    assert len(list(half.iterdir())) == count < 800
+    assert not any((out / 'data').iterdir())  # nothing is left, nor drawn any more
 
 
 def test_two_runs_do_not_share_a_folder(run_file, tmp_path, monkeypatch):

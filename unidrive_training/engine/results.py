@@ -10,10 +10,11 @@ from pathlib import Path
 
 import yaml
 
+from unidrive_training.aside import write_json, write_text
 from unidrive_training.config import TrainingConfig
 from unidrive_training.engine.trainer import Trainer
 from unidrive_training.environment import environment
-from unidrive_training.evaluation.metrics_file import write_json, write_metrics
+from unidrive_training.evaluation.metrics_file import write_metrics
 from unidrive_training.evaluation.worst import write_worst_pictures
 from unidrive_training.report import write_report
 
@@ -21,7 +22,7 @@ from unidrive_training.report import write_report
 def write_beginning(folder: Path, config: TrainingConfig) -> None:
     """``config.yaml``, complete, and ``environment.json``: versions, machine, commit, command."""
     text = yaml.safe_dump(config.model_dump(mode='json'), sort_keys=False)
-    (folder / 'config.yaml').write_text(text)
+    write_text(folder / 'config.yaml', text)
     facts = environment() | {'command': sys.argv[1:], 'seed': config.seed}
     path = folder / 'environment.json'
     if path.exists():  # goes on, perhaps elsewhere

@@ -19,6 +19,7 @@ from unidrive_perception.errors import UserError
 from unidrive_perception.labels import BDD100K_LABELS
 from unidrive_perception.predictor import Predictor
 from unidrive_training import distributed
+from unidrive_training.aside import write_json
 from unidrive_training.environment import environment
 from unidrive_training.evaluation.checkpoint_predictor import CheckpointPredictor
 from unidrive_training.evaluation.evaluate import (
@@ -31,7 +32,6 @@ from unidrive_training.evaluation.evaluate import (
 from unidrive_training.evaluation.metrics_file import (
     METRICS,
     read_metrics,
-    write_json,
     write_metrics,
 )
 from unidrive_training.evaluation.tables import score_table

@@ -8,13 +8,12 @@ Undefined scores (NaN) are null there.
 from __future__ import annotations
 
 import json
-import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from unidrive_perception.errors import UserError
+from unidrive_training.aside import write_json
 from unidrive_training.evaluation.evaluate import Evaluation
 
 METRICS, DETAILS = 'metrics.json', 'details.json'
@@ -62,13 +61,6 @@ def read_details(folder: Path) -> dict[str, Any]:
     return _read(folder / DETAILS)
 
 
-def write_json(path: Path, content: object, indent: int | None = 2) -> None:
-    """Write a JSON file in one step, NaN as null."""
-    partial = path.with_name(f'.{path.name}.part')
-    partial.write_text(json.dumps(_without_nan(content), indent=indent) + '\n')
-    os.replace(partial, path)
-
-
 def _read(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
@@ -81,13 +73,3 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f'{path}: must hold an object, got {type(content).__name__}')
     return content
-
-
-def _without_nan(value: object) -> object:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(item) for item in value]
-    return value

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from unidrive_perception.errors import UserError
-from unidrive_training.evaluation.metrics_file import write_json
+from unidrive_training.aside import write_json
 from unidrive_training.experiment.config import Experiment
 from unidrive_training.experiment.steps import Step, plan
 from unidrive_training.typed import flat

@@ -17,8 +17,9 @@ from pathlib import Path
 import yaml
 
 from unidrive_perception.errors import UserError
+from unidrive_training.aside import write_json, write_text
 from unidrive_training.environment import environment
-from unidrive_training.evaluation.metrics_file import DETAILS, METRICS, write_json
+from unidrive_training.evaluation.metrics_file import DETAILS, METRICS
 from unidrive_training.experiment.child import command_line, run_child
 from unidrive_training.experiment.config import Experiment
 from unidrive_training.experiment.ledger import Ledger, State
@@ -99,10 +100,8 @@ def _write_configs(out: Path, steps: Sequence[Step]) -> None:
         if step.config:
             path = config_file(out, step.name)
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(f'.{path.name}.part')
             values = step.config.model_dump(mode='json')
-            partial.write_text(yaml.safe_dump(values, sort_keys=False))
-            os.replace(partial, path)
+            write_text(path, yaml.safe_dump(values, sort_keys=False))
 
 
 def _gather(out: Path) -> None:
@@ -117,12 +116,12 @@ def _gather(out: Path) -> None:
                 os.replace(partial, out / name)
         for name in ('tensorboard', 'worst'):
             if (source / name).exists():
-                (out / name).unlink(missing_ok=True)
+                _remove(out / name)  # a folder, where OUT was copied
                 (out / name).symlink_to(Path(source.name, name))
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
