@@ -149,14 +149,16 @@ def test_what_tensorboard_shows(watched):
     assert picture.width == 4 * 160 and picture.height == 96
 
 
-def test_a_run_killed_before_its_scores_were_written_writes_them(watched, scenes, tmp_path):
+@pytest.mark.parametrize('last', ['metrics.json', 'report.html'])
+def test_a_run_killed_while_its_results_were_written_writes_them(watched, tmp_path, last):
     run = tmp_path / 'run'
     shutil.copytree(watched, run)
-    (run / 'metrics.json').unlink()
+    (run / last).unlink()
     arguments = ['train', str(run / 'config.yaml'), str(run), '--device', 'cpu']
     assert main(arguments) == 0
     ours, theirs = (json.loads((f / 'metrics.json').read_text()) for f in (run, watched))
     assert ours['scores'] == theirs['scores'] and ours['history'] == theirs['history']
+    assert (run / 'report.html').exists()
 
 
 def test_a_run_leaves_its_config_environment_and_page(watched):

@@ -16,13 +16,14 @@ from unidrive_training.engine.trainer import Trainer
 from unidrive_training.environment import environment
 from unidrive_training.evaluation.metrics_file import write_metrics
 from unidrive_training.evaluation.worst import write_worst_pictures
-from unidrive_training.report import write_report
+from unidrive_training.report import PAGE, write_report
 
 
 def write_beginning(folder: Path, config: TrainingConfig) -> None:
     """``config.yaml``, complete, and ``environment.json``: versions, machine, commit, command."""
     text = yaml.safe_dump(config.model_dump(mode='json'), sort_keys=False)
     write_text(folder / 'config.yaml', text)
+    (folder / PAGE).unlink(missing_ok=True)  # where it is, what it shows is the end
     facts = environment() | {'command': sys.argv[1:], 'seed': config.seed}
     path = folder / 'environment.json'
     if path.exists():  # goes on, perhaps elsewhere
