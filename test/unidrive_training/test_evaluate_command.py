@@ -99,7 +99,7 @@ def test_a_second_evaluation_replaces_the_first(few, bundle, tmp_path, capsys):
     assert list(read_metrics(tmp_path)['scores']['few']) == ['drivable']
     assert [path.name for path in (tmp_path / 'worst' / 'few').iterdir()] == ['drivable']
     printed = capsys.readouterr().out
-    assert '(BDD100K toolkit, background ignored)' in printed and '(plain' in printed
+    assert '(BDD100K toolkit, background ignored)' in printed and '(three classes, ' in printed
 
 
 def test_reading_ahead_changes_nothing_but_the_time(few, bundle):
