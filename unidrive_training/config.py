@@ -161,6 +161,17 @@ class TrainingConfig(Typed):
         return self.phases[-1].input_size
 
 
+# What a run may be told anew when it goes on: how it is computed, not what.
+FREE = (
+    'workers',
+    'cache_gb',
+    'log_every',
+    'checkpoint_every',
+    'keep_checkpoints',
+    'validation',
+    'evaluate_every',
+)
+
 # By what a file holds: what it is, and which command takes it.
 _KINDS = {
     'student': ('a run file', 'run'),

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -105,6 +105,27 @@ def flat(values: object, key: str = '') -> dict[str, object]:
     items = values.items() if isinstance(values, dict) else enumerate(values)
     nested = (flat(value, f'{key}.{name}' if key else str(name)) for name, value in items)
     return {key: value for part in nested for key, value in part.items()}
+
+
+def first_change(
+    then: Mapping[str, object], now: Mapping[str, object], defaults: Collection[str] = ()
+) -> str | None:
+    """The first dotted key that differs, in words. One that ``then`` has not, because its
+    UniDrive did not know it, was what it is by default.
+    """
+    for key in (*now, *then):
+        old, new = (values.get(key, 'absent') for values in (then, now))
+        if old != new and not (key not in then and key in defaults):
+            return f'{key} was {old}, is {new}'
+    return None
+
+
+def at_default(settings: Typed) -> set[str]:
+    """Dotted keys of what is at its default."""
+    every, others = (
+        flat(settings.model_dump(mode='json', exclude_defaults=less)) for less in (False, True)
+    )
+    return every.keys() - others.keys()
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:

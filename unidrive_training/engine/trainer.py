@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from unidrive_perception.errors import UserError
 from unidrive_training import distributed
-from unidrive_training.config import TrainingConfig
+from unidrive_training.config import FREE, TrainingConfig
 from unidrive_training.data.stream import TrainingData, TrainingStream
 from unidrive_training.engine.checkpoint import (
     load_average,
@@ -46,18 +46,6 @@ from unidrive_training.models.targets import Targets
 
 Part = tuple[Tensor, Targets]
 
-# What a run may be told anew when it goes on: how it is computed, not what.
-_FREE = (
-    'workers',
-    'cache_gb',
-    'log_every',
-    'checkpoint_every',
-    'keep_checkpoints',
-    'validation',
-    'evaluate_every',
-)
-
-
 class Trainer:
     """Trains one model into one run folder; goes on from the checkpoint that is there."""
 
@@ -76,7 +64,7 @@ class Trainer:
         self.model = MultiTaskModel(config.model)
         if self.device.type == 'cpu':
             self.model = sync_batchnorm.for_cpu(self.model)
-        state = open_run(folder, config, _FREE)
+        state = open_run(folder, config, FREE)
         if state is None:
             self._initialise(init)
         self.model = self.model.to(self.device, memory_format=torch.channels_last)

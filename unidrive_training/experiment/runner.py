@@ -49,7 +49,9 @@ def run_steps(experiment: Experiment, out: Path, steps: Sequence[Step], processe
         for number, step in enumerate(steps, 1):
             state = ledger.states[step.name]
             print(f'[{number}/{len(steps)}] {step.name}: {state.value}', flush=True)
-            if state is not State.DONE:
+            if state is State.DONE:
+                ledger.keep(step)
+            else:
                 print(f'    {command_line(step, processes)}', flush=True)
                 _do(step, out, ledger, processes, lock)
                 _record(experiment, out, steps, ledger)
@@ -76,22 +78,17 @@ def _lock(out: Path) -> Iterator[int]:
 def _do(step: Step, out: Path, ledger: Ledger, processes: int, lock: int) -> None:
     if step.name == 'report':
         _gather(out)
-    output = step.output.with_name(f'.{step.output.name}.part') if step.aside else step.output
     if ledger.states[step.name] is State.OUTDATED or not step.resumes:
         _remove(step.output)
-    if step.aside:
-        _remove(output)
-        output.parent.mkdir(parents=True, exist_ok=True)
+    step.output.parent.mkdir(parents=True, exist_ok=True)
     ledger.begin(step)
     started = time.monotonic()
-    status, sentence = run_child(step, output, processes, lock)
+    status, sentence = run_child(step, processes, lock)
     if status != 0:
         raise UserError(
             f'{step.name}: {sentence or _ending(status)}; when that is mended, start the same '
             f'`unidrive run` again (the step alone: {command_line(step, processes)})'
         )
-    if step.aside:
-        os.replace(output, step.output)
     ledger.finish(step, time.monotonic() - started)
 
 
