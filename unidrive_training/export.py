@@ -163,4 +163,10 @@ def _manifest(
 
 def _without_paths(config: TrainingConfig) -> dict[str, object]:
     """The config as plain data; of files and folders only their names, not where they lay."""
-    return json.loads(json.dumps(config.model_dump(), default=lambda path: path.name))
+    text = json.dumps(config.model_dump(), default=lambda path: path.name)
+    return json.loads(text, object_hook=lambda values: {k: _name(v) for k, v in values.items()})
+
+
+def _name(value: object) -> object:
+    """A setting, too, is a name or a file."""
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value

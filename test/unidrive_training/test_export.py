@@ -3,6 +3,7 @@
 """The bundle says what the model says."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -142,6 +143,14 @@ def test_bundle_and_checkpoint_are_evaluated_alike(run_folder, bundle, scenes, t
     assert len(checkpoint) > 50 and checkpoint.keys() == exported.keys()
     for key, value in checkpoint.items():
         assert exported[key] == (value and pytest.approx(value, abs=1e-3)), key
+
+
+def test_a_bundle_does_not_say_where_files_lay():
+    data = [{'root': '/home/me/streets', 'setting': '/home/me/few.yaml'}]
+    config = tiny_config(Path(), 1, data=data, validation=['/home/me/held_out'])
+    said = export._without_paths(config)
+    assert said['data'][0]['root'] == 'streets' and said['data'][0]['setting'] == 'few.yaml'
+    assert '/home' not in json.dumps(said)
 
 
 def test_a_batch_of_images_is_scored_as_one_by_one(run_folder, scenes):

@@ -53,8 +53,7 @@ def write_end(trainer: Trainer) -> Path:
     write_metrics(
         folder, config.name, validation.latest, facts | environment(), validation.history
     )
-    for root, (name, evaluation) in zip(
-        config.validation, validation.latest.items(), strict=False
-    ):
-        write_worst_pictures(folder, name, evaluation, trainer.predictor(), root)
+    for name, evaluation in validation.latest.items():
+        records = validation.records[name]
+        write_worst_pictures(folder, name, evaluation, trainer.predictor(), records)
     return write_report(folder)

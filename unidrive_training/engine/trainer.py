@@ -46,6 +46,7 @@ from unidrive_training.models.targets import Targets
 
 Part = tuple[Tensor, Targets]
 
+
 class Trainer:
     """Trains one model into one run folder; goes on from the checkpoint that is there."""
 
@@ -74,7 +75,7 @@ class Trainer:
         groups = parameter_groups(self.model, config.weight_decay, config.rate_factors)
         self.optimizer = torch.optim.AdamW(groups, lr=0.0, fused=True)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == 'float16')
-        self.validation = Validation(config.validation)
+        self.validation = Validation(config.validation, list(config.model.heads), config.broken)
         self.iteration = 0
         self.seconds = 0.0
         if state is not None:
@@ -133,7 +134,8 @@ class Trainer:
         started = time.monotonic() - self.seconds
         leads = distributed.rank() == 0
         self._tell(self.data.summary())
-        subjects = choose_subjects(self.data.records, self.config.validation, self.model.tasks)
+        held_out = self.validation.records.values()
+        subjects = choose_subjects(self.data.records, held_out, self.model.tasks)
         with contextlib.ExitStack() as stack:
             monitor = None
             if leads:
@@ -141,6 +143,9 @@ class Trainer:
                 monitor = stack.enter_context(
                     Monitor(self.folder, name, self.total, self.iteration, self.device)
                 )
+            if self.iteration and self._due(self.config.evaluate_every):
+                with monitor.pause() if monitor else contextlib.nullcontext():
+                    self._evaluate(monitor)  # the checkpoint was saved before
             for number, step in self._steps():
                 self.seconds = time.monotonic() - started
                 if monitor:
@@ -151,11 +156,11 @@ class Trainer:
                         step.gradient_norms |= self._norms_of_parts(step.gradient_norms['all'])
                         monitor.log(step, number)
                 with monitor.pause() if monitor else contextlib.nullcontext():
+                    if monitor and self._due(self.config.checkpoint_every):
+                        self._save()  # first: what fails in the evaluation costs no step
+                        self._draw(monitor, subjects)
                     if self._due(self.config.evaluate_every):
                         self._evaluate(monitor)
-                    if monitor and self._due(self.config.checkpoint_every):
-                        self._draw(monitor, subjects)
-                        self._save()
 
     def _due(self, every: int | None) -> bool:
         return self.iteration == self.total or bool(every and self.iteration % every == 0)
@@ -308,8 +313,8 @@ class Trainer:
         improved = self.validation.run(self.predictor(), self.iteration)
         if monitor:
             monitor.scores(self.iteration, self.validation.scores)
-            if improved:
-                save_best(self.folder, self._state())
+        if improved and distributed.rank() == 0:
+            save_best(self.folder, self._state())
 
     def _save(self) -> None:
         save_checkpoint(self.folder, self._state(), self.iteration, self.config.keep_checkpoints)

@@ -13,6 +13,9 @@ from unidrive_training.evaluation.metric_names import THREE_CLASSES, TOOLKIT, me
 COUNT = 'images'
 """The one number of a task that is no score."""
 
+SPLIT = 'split'
+"""Of which images a task's scores are."""
+
 TRUTHS = 'truths'
 """The one mapping of a task that has no scores, but how much there is to find of each class."""
 
