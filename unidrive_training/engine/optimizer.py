@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from unidrive_perception.errors import UserError
 from unidrive_training.config import Phase
+from unidrive_training.models.multitask import TASKS
 
 
 def parameter_groups(
@@ -20,11 +21,13 @@ def parameter_groups(
     """Weight decay on matrices and kernels only, not on norms, biases and learned boxes.
 
     ``factor``: the group's learning rate relative to the phase's: the product of ``rate_factors``
-    whose key is a part of the parameter's name.
+    whose key is a part of the parameter's name. UserError for a key that is a part of none; that
+    of a head is known only where there are the heads of all tasks.
     """
     names = [name for name, _ in model.named_parameters()]
+    complete = all(any(name.startswith(f'heads.{task}.') for name in names) for task in TASKS)
     for part in rate_factors:
-        if not any(part in name for name in names):
+        if complete and not any(part in name for name in names):
             raise UserError(
                 f'rate_factors: no parameter has {part!r} in its name; they begin with '
                 f'{", ".join(sorted({name.split(".")[0] for name in names}))}'

@@ -17,6 +17,7 @@ from unidrive_training.config import TrainingConfig
 from unidrive_training.data.bdd100k import check_folder
 from unidrive_training.data.settings import load_setting
 from unidrive_training.data.stream import quotas
+from unidrive_training.engine.optimizer import parameter_groups
 from unidrive_training.experiment.config import Experiment
 from unidrive_training.experiment.steps import Step
 from unidrive_training.models.multitask import MultiTaskModel
@@ -80,7 +81,8 @@ def _check_training(step: Step) -> Shapes:
         for phase in config.phases:
             quotas([source.weight for source in config.data], phase.batch_size)
         with torch.device('meta'):
-            backbone = MultiTaskModel(config.model).backbone
+            model = MultiTaskModel(config.model)
+        parameter_groups(model, config.weight_decay, config.rate_factors)
     except UserError as error:
         raise UserError(f'{where}: {error}') from error
-    return {name: weight.shape for name, weight in backbone.state_dict().items()}
+    return {name: weight.shape for name, weight in model.backbone.state_dict().items()}
