@@ -539,6 +539,9 @@ def test_the_small_street_experiment_is_ready_to_run(
     experiment, steps = steps_of(path, tmp_path / 'out')
     for step in steps:
         check_arguments(step)
+    scored = {n for s in experiment.trainings().values() for n in s.validation}
+    assert scored == set(experiment.evaluation.data)
+    assert all(s.validation for name, s in experiment.trainings().items() if name != 'pretrain')
     labelled = {n: e.tasks for n, e in experiment.data.items() if e.labelled and n != 'scenes'}
     assert all(len(tasks) == 1 for tasks in labelled.values())
     assert {task for tasks in labelled.values() for task in tasks} == set(TASKS)
