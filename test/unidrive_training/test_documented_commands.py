@@ -57,11 +57,16 @@ def table_rows():
                 yield FOLDER / f'{config}.yaml', settings
 
 
-@pytest.mark.parametrize('words', [*commands()], ids=' '.join)
-def test_a_command_can_be_given(words, monkeypatch):
+@pytest.fixture(autouse=True)
+def place(monkeypatch):
+    """Where the commands are given, and what they need there."""
     monkeypatch.chdir(REPO)
     for name in ('UNIDRIVE_DATA', 'NUIMAGES'):
         monkeypatch.setenv(name, 'data')
+
+
+@pytest.mark.parametrize('words', [*commands()], ids=' '.join)
+def test_a_command_can_be_given(words):
     parser = argparse.ArgumentParser()
     importlib.import_module(COMMANDS[words[0]][0]).add_arguments(parser)
     args = parser.parse_args(words[1:])
