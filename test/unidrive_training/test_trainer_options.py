@@ -184,9 +184,12 @@ def test_settings_out_of_range(scenes, key, value, wrong):
         tiny_config(scenes, 1, **{key: value})
 
 
-def test_a_rate_factor_that_names_nothing(scenes, tmp_path):
-    with pytest.raises(UserError, match=r"no parameter has 'backbnoe' .* begin with backbone"):
-        Trainer(tiny_config(scenes, 1, rate_factors={'backbnoe': 0.1}), tmp_path, 'cpu')
+def test_a_rate_factor_that_names_nothing(scenes, tmp_path, capsys):
+    """It may be of a head that another config of the same base has, so it is no error."""
+    factors = {'backbnoe': 0.1, 'backbone': 0.5}
+    Trainer(tiny_config(scenes, 1, rate_factors=factors), tmp_path, 'cpu')
+    told = capsys.readouterr().out
+    assert "no parameter has 'backbnoe'" in told and "'backbone'" not in told
 
 
 def test_one_training_at_a_time_in_a_folder(scenes, tmp_path, capsys):

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from unidrive_perception.errors import UserError
 from unidrive_training.config import Phase
 
 
@@ -22,13 +21,6 @@ def parameter_groups(
     ``factor``: the group's learning rate relative to the phase's: the product of ``rate_factors``
     whose key is a part of the parameter's name.
     """
-    names = [name for name, _ in model.named_parameters()]
-    for part in rate_factors:
-        if not any(part in name for name in names):
-            raise UserError(
-                f'rate_factors: no parameter has {part!r} in its name; they begin with '
-                f'{", ".join(sorted({name.split(".")[0] for name in names}))}'
-            )
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         decayed = parameter.dim() > 1 and 'proposal_boxes' not in name
@@ -39,6 +31,12 @@ def parameter_groups(
         {'params': parameters, 'weight_decay': decay, 'factor': factor}
         for (decay, factor), parameters in groups.items()
     ]
+
+
+def idle_factors(model: nn.Module, rate_factors: Mapping[str, float]) -> list[str]:
+    """Those that no parameter is meant by: of a head that a model lacks, or misspelt."""
+    names = [name for name, _ in model.named_parameters()]
+    return [part for part in rate_factors if not any(part in name for name in names)]
 
 
 def learning_rate(phase: Phase, step: int, length: int) -> float:
