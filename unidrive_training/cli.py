@@ -72,7 +72,12 @@ def main(argv: list[str] | None = None) -> int:
                 )
                 return 2
             module.add_arguments(subparser)
-    args = parser.parse_args(argv)
+    args, rest = parser.parse_known_args(argv)
+    if hasattr(args, 'overrides'):  # KEY=VALUE behind an option, which argparse leaves
+        args.overrides += [word for word in rest if not word.startswith('-')]
+        rest = [word for word in rest if word.startswith('-')]
+    if rest:
+        parser.error(f'unrecognized arguments: {" ".join(rest)}')
     try:
         return module.run(args)
     except UserError as error:

@@ -161,21 +161,48 @@ class TrainingConfig(Typed):
         return self.phases[-1].input_size
 
 
+# What a run may be told anew when it goes on: how it is computed, not what.
+FREE = (
+    'workers',
+    'cache_gb',
+    'log_every',
+    'checkpoint_every',
+    'keep_checkpoints',
+    'validation',
+    'evaluate_every',
+)
+
+# By what a file holds: what it is, and which command takes it.
+_KINDS = {
+    'student': ('a run file', 'run'),
+    'model': ('a training config', 'train'),
+    'backbone': ('the config of an image classifier', 'classify'),
+}
+
+
 def load_config(
     path: str | Path, overrides: list[str] | None = None, cls: type[T] = TrainingConfig
 ) -> T:
     """Read a config; ``overrides`` are ``dotted.key=value`` with YAML values.
 
     ``base: FILE`` in a config (beside it) gives the settings that it does not set itself; mappings
-    are merged, anything else is replaced, and ``null`` takes away. A part of the model with
-    another ``name`` than the base's replaces it as a whole.
+    are merged, anything else is replaced, and ``null`` takes away, in an override too. A part of
+    the model with another ``name`` than the base's replaces it as a whole.
 
     Raises UserError naming the file and every key that is unknown or of the wrong type.
     """
     values = with_base(Path(path))
+    check_kind(values, path, cls)
     for setting in overrides or []:
         override(values, setting, f'--set {setting}', path)
     return parse(cls, values, where=str(path))
+
+
+def check_kind(values: dict[str, Any], path: str | Path, cls: type[Typed]) -> None:
+    """UserError naming the command that a file is for, unless it is for ``cls``."""
+    for key, (kind, command) in _KINDS.items():
+        if key in values and key not in cls.model_fields:
+            raise UserError(f'{path} is {kind}; give it to `unidrive {command}`')
 
 
 def override(values: dict[str, Any], setting: str, what: str, path: str | Path) -> None:

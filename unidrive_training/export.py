@@ -7,7 +7,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import shutil
 import warnings
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from unidrive_perception.bundle import (
 from unidrive_perception.errors import UserError
 from unidrive_perception.geometry import DEFAULT_FILL
 from unidrive_perception.labels import BDD100K_LABELS
+from unidrive_training.aside import new_folder
 from unidrive_training.config import TrainingConfig
 from unidrive_training.engine.checkpoint import load_trained_model
 from unidrive_training.models.multitask import MultiTaskModel
@@ -54,17 +54,11 @@ def run(args: argparse.Namespace) -> int:
     scores = _read_scores(args.scores) if args.scores else {}
     model, config, facts = load_trained_model(args.run)
     model.fold()
-    partial = args.out.with_name(f'.{args.out.name}.part')
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    with new_folder(args.out) as partial:
         export_program(model, config.input_size, partial / PROGRAM)
         check_program(model, config.input_size, partial / PROGRAM)
         write_manifest(partial, _manifest(model, config, facts, scores, partial / PROGRAM))
         Bundle.load(partial)
-        partial.rename(args.out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     print(f'bundle → {args.out}')
     return 0
 
@@ -169,4 +163,10 @@ def _manifest(
 
 def _without_paths(config: TrainingConfig) -> dict[str, object]:
     """The config as plain data; of files and folders only their names, not where they lay."""
-    return json.loads(json.dumps(config.model_dump(), default=lambda path: path.name))
+    text = json.dumps(config.model_dump(), default=lambda path: path.name)
+    return json.loads(text, object_hook=lambda values: {k: _name(v) for k, v in values.items()})
+
+
+def _name(value: object) -> object:
+    """A setting, too, is a name or a file."""
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -40,12 +40,38 @@ T = TypeVar('T', bound=Typed)
 
 
 def parse(cls: type[T], values: dict[str, Any], where: str) -> T:
-    """``values`` as a ``cls``; UserError naming every wrong key below ``where``."""
+    """``values`` as a ``cls``; UserError naming every wrong key below ``where``.
+
+    A null where something must be takes the setting away.
+    """
     try:
         return cls.model_validate(values)
     except ValidationError as error:
-        problems = [': '.join(filter(None, (_key(e), _message(e)))) for e in error.errors()]
+        errors = error.errors()
+        wrong = [e for e in errors if not _is_null(e)]
+        given = _without_nulls(values, [e['loc'] for e in errors])
+        if not wrong and given != values:
+            return parse(cls, given, where)
+        problems = [': '.join(filter(None, (_key(e), _message(e)))) for e in wrong or errors]
         raise UserError(f'{where}: ' + '; '.join(problems)) from error
+
+
+def _is_null(error: Mapping[str, Any]) -> bool:
+    """Whether there is a null where something must be; an unknown name is wrong even so."""
+    return error['input'] is None and error['type'] != 'extra_forbidden'
+
+
+def _without_nulls(values: Any, keys: list[tuple[Any, ...]]) -> Any:
+    """Without what is null and lies on the way to one of the keys."""
+    if not isinstance(values, (dict, list)):
+        return values
+    items = dict(values.items() if isinstance(values, dict) else enumerate(values))
+    kept = {}
+    for name, value in items.items():
+        below = [key[1:] for key in keys if key[:1] == (name,)]
+        if not (below and value is None):
+            kept[name] = _without_nulls(value, below)
+    return kept if isinstance(values, dict) else list(kept.values())
 
 
 def _key(error: Mapping[str, Any]) -> str:
@@ -61,8 +87,9 @@ def _message(error: Mapping[str, Any]) -> str:
     got = f'(got {got if len(got) < 80 else got[:77] + "…"})'
     if error['type'] != 'extra_forbidden':
         return f'{error["msg"]} {got}'
-    similar = get_close_matches(str(error['loc'][-1]), _names_of_settings(Typed), n=1)
-    return f'no such setting {got}' + ''.join(f'; is it {name}?' for name in similar)
+    name, names = str(error['loc'][-1]), _names_of_settings(Typed)
+    similar = [] if name in names else get_close_matches(name, names, n=1)  # it is one elsewhere
+    return f'no such setting {got}' + ''.join(f'; is it {other}?' for other in similar)
 
 
 def _names_of_settings(cls: type[Typed]) -> set[str]:
@@ -78,6 +105,27 @@ def flat(values: object, key: str = '') -> dict[str, object]:
     items = values.items() if isinstance(values, dict) else enumerate(values)
     nested = (flat(value, f'{key}.{name}' if key else str(name)) for name, value in items)
     return {key: value for part in nested for key, value in part.items()}
+
+
+def first_change(
+    then: Mapping[str, object], now: Mapping[str, object], defaults: Collection[str] = ()
+) -> str | None:
+    """The first dotted key that differs, in words. One that ``then`` has not, because its
+    UniDrive did not know it, was what it is by default.
+    """
+    for key in (*now, *then):
+        old, new = (values.get(key, 'absent') for values in (then, now))
+        if old != new and not (key not in then and key in defaults):
+            return f'{key} was {old}, is {new}'
+    return None
+
+
+def at_default(settings: Typed) -> set[str]:
+    """Dotted keys of what is at its default."""
+    every, others = (
+        flat(settings.model_dump(mode='json', exclude_defaults=less)) for less in (False, True)
+    )
+    return every.keys() - others.keys()
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:

@@ -95,6 +95,23 @@ def test_a_broken_label_file_is_named(tmp_path, content, message):
     assert message in str(error.value)
 
 
+def test_labels_without_images_are_one_line_once(tmp_path, capsys, monkeypatch):
+    for split in ('train', 'val'):
+        with Bdd100kWriter(tmp_path, split) as writer:
+            for name in 'abc':
+                writer.add(name, IMAGE, boxes=BOXES, class_ids=np.array([2, 9]), semantic=MASK)
+        for name in 'ac':
+            (tmp_path / 'images' / '100k' / split / f'{name}.jpg').unlink()
+    monkeypatch.setenv('RANK', '1')
+    read_split(tmp_path, 'train')
+    assert capsys.readouterr().err == ''
+    monkeypatch.setenv('RANK', '0')
+    line = 'warning: {}: labels of {} without an image: 2 det_20, 2 sem_seg; the first a\n'
+    for split, error in (('train', line), ('train', ''), ('val', line)):
+        assert [record.name for record in read_split(tmp_path, split)] == ['b']
+        assert capsys.readouterr().err == error.format(tmp_path, split)
+
+
 def test_errors_name_the_file_and_the_remedy(tmp_path):
     with pytest.raises(UserError, match='unidrive scenes'):
         read_split(tmp_path, 'train')

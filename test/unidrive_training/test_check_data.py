@@ -21,7 +21,7 @@ from unidrive_perception.errors import UserError
 from unidrive_training.cli import main
 from unidrive_training.data.bdd100k import Bdd100kWriter, read_image, read_split
 from unidrive_training.data.broken import drop_broken
-from unidrive_training.data.headers import image_size
+from unidrive_training.data.headers import image_size, mask_header
 from unidrive_training.data.sample import load_sample
 
 BOX = {'x1': 1, 'y1': 2, 'x2': 30, 'y2': 20}
@@ -32,12 +32,14 @@ def chunk(kind, content):
     return struct.pack('>I', len(content)) + kind + content + check
 
 
-HUGE_PNG = (
-    b'\x89PNG\r\n\x1a\n'
-    + chunk(b'IHDR', struct.pack('>IIBBBBB', 1 << 19, 1 << 19, 8, 0, 0, 0, 0))
-    + chunk(b'IDAT', zlib.compress(b'0'))
-    + chunk(b'IEND', b'')
-)
+def empty_png(width, height):
+    """A header that promises so many grey pixels, and none of them."""
+    header = struct.pack('>IIBBBBB', width, height, 8, 0, 0, 0, 0)
+    chunks = (b'IHDR', header), (b'IDAT', zlib.compress(b'0')), (b'IEND', b'')
+    return b'\x89PNG\r\n\x1a\n' + b''.join(chunk(*each) for each in chunks)
+
+
+HUGE_PNG = empty_png(1 << 19, 1 << 19)
 RNG = np.random.default_rng(0)
 
 
@@ -320,6 +322,17 @@ def test_broken_records_are_skipped_and_counted(tree, capsys):
     assert '5 broken images, masks and boxes in 8 images of train (1 images left out)' in (
         capsys.readouterr().out
     )
+
+
+@pytest.mark.parametrize('header', [image_size, mask_header])
+@pytest.mark.filterwarnings('error')
+def test_what_decoded_would_need_too_much_memory_is_broken(tmp_path, header):
+    path = tmp_path / 'a.png'
+    path.write_bytes(empty_png(20_000, 10_000))
+    header(path)
+    path.write_bytes(empty_png(20_000, 10_001))
+    with pytest.raises(UserError, match='20000×10001 pixels, where 1 to 200 million are usable'):
+        header(path)
 
 
 def test_the_header_tells_the_size_of_a_turned_picture(tmp_path):

@@ -96,9 +96,31 @@ def test_what_only_some_runs_were_scored_on(runs, tmp_path):
     assert any('no config.yaml' in warning for warning in comparison.warnings)
     assert not comparison.settings
     assert re.search(r'AP +– +0\.900\n', text_table(comparison))
+    warnings = '\n'.join(comparison.warnings)
+    assert 'kitti detection: not scored for joint_seed2\n' in warnings
+    assert 'scenes detection: not scored for joint_seed0\n' in warnings
     grouped = compare([*runs[:2], other], r'_seed\d+')
     assert row(grouped, 'ap').cells[0].mean == pytest.approx(0.2)
     assert any('only 2 of 3 runs of joint' in warning for warning in grouped.warnings)
+
+
+def test_scores_of_other_splits_are_not_compared_silently(runs, tmp_path):
+    splits = {'train': 'train', 'same': 'val', 'other': 'val'}
+    train, *others = (
+        write_run(tmp_path / name, 0.3, {'name': 'joint'}, split=split)
+        for name, split in splits.items()
+    )
+    assert not compare([*others, runs[0]]).warnings  # runs[0] is older and does not say
+    for group in (None, 'config'):  # in two columns, and in one
+        (warning,) = compare([*others, train], group).warnings
+        assert warning.startswith('kitti detection: scored on different splits (train, val)')
+
+
+def test_where_all_runs_tie_none_is_best(tmp_path):
+    runs = [write_run(tmp_path / name, ap) for name, ap in {'a': 0.3, 'b': 0.3, 'c': 0.2}.items()]
+    assert not row(compare(runs[:2]), 'ap').best
+    assert '*' not in text_table(compare(runs[:2])).partition('Best of')[0]
+    assert row(compare(runs), 'ap').best == {0, 1}
 
 
 def test_scores_of_other_images_are_not_compared_silently(runs, tmp_path):

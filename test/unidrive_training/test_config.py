@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Configs are typed: what is wrong is said before any work starts."""
 
+import re
+
 import pytest
 import torch
 
@@ -43,10 +45,28 @@ def test_an_override_changes_one_place(repo_root):
     assert heads['drivable']['loss_weights'] == {'pixel': 2.0}
 
 
+def test_null_takes_away(repo_root, tmp_path):
+    """What a file sets, a base or not, and what it does not."""
+    nano = config_path(repo_root)
+    heads = ['model.heads.semantic=null', 'model.heads.drivable=null']
+    assert list(load_config(nano, heads).model.heads) == ['detection']
+    config = load_config(nano, ['ema_decay=null', 'phases.0=null', 'pretrained=null', 'seed=null'])
+    assert (config.ema_decay, config.seed, len(config.phases)) == (0, 0, 1)
+    detector = config_path(repo_root, 'teacher_detection')
+    assert list(load_config(detector, heads).model.heads) == ['detection']
+    with pytest.raises(UserError, match='name: missing'):
+        load_config(nano, ['name=null'])
+    (tmp_path / 'a.yaml').write_text(f'base: {nano}\nname: a\nmodel: {{heads: {{semantic: }}}}')
+    assert set(load_config(tmp_path / 'a.yaml').model.heads) == {'detection', 'drivable'}
+
+
 @pytest.mark.parametrize(
     ('override', 'named'),
     [
         ('sead=1', 'sead'),
+        ('sead=null', 'sead: no such setting (got None); is it seed?'),
+        ('model.heads.segmentation=null', 'model.heads.segmentation'),
+        ('model.seed=3', 'model.seed: no such setting (got 3)$'),
         ('phases.0.learning_rate=fast', 'phases.0.learning_rate'),
         ('model.fpn.chanels=3', 'model.fpn.chanels'),
         ('nonsense', 'KEY=VALUE'),
@@ -60,8 +80,23 @@ def test_an_override_changes_one_place(repo_root):
     ],
 )
 def test_a_wrong_setting_is_named(repo_root, override, named):
-    with pytest.raises(UserError, match=named.replace('.', r'\.')):
+    named = re.sub(r'[.?()]', r'\\\g<0>', named)
+    with pytest.raises(UserError, match=named):
         load_config(config_path(repo_root), [override])
+
+
+def test_a_file_for_another_command_is_said_to_be_one(repo_root, tmp_path, capsys):
+    classifier = repo_root / 'config' / 'classification' / 'pro_tuning_resnet18_crops.yaml'
+    nano, experiment = config_path(repo_root), config_path(repo_root, 'street_mini')
+    for command, path, sentence in (
+        ('run', nano, 'is a training config; give it to `unidrive train`'),
+        ('train', experiment, 'is a run file; give it to `unidrive run`'),
+        ('train', classifier, 'is the config of an image classifier; give it to'),
+        ('classify', nano, 'is a training config; give it to `unidrive train`'),
+    ):
+        images = ['--data', str(tmp_path)] * (command == 'classify')
+        assert main([command, str(path), str(tmp_path / 'out'), *images]) == 2
+        assert f'unidrive: error: {path} {sentence}' in capsys.readouterr().err
 
 
 def test_command_line_errors_are_one_sentence(repo_root, tmp_path, capsys):

@@ -3,6 +3,7 @@
 """``unidrive evaluate`` with the shipped bundle on a few generated frames."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -19,9 +20,12 @@ from unidrive_training.cli import main
 from unidrive_training.data.bdd100k import read_split
 from unidrive_training.environment import _commit, environment
 from unidrive_training.evaluation import cli as evaluation_cli
+from unidrive_training.evaluation.dataset_names import name_datasets
 from unidrive_training.evaluation.evaluate import Evaluation, evaluate
 from unidrive_training.evaluation.metrics_file import read_details, read_metrics, write_metrics
 from unidrive_training.evaluation.read_ahead import read_examples
+from unidrive_training.evaluation.worst import write_worst_pictures
+from unidrive_training.report.scores import single_values, title
 from unidrive_training.scenes.dataset import SceneSet, write_dataset
 
 FRAMES = 3  # odd: processes have shares of different size
@@ -92,14 +96,50 @@ def test_the_command_writes_scores_details_and_pictures(written, few):
     assert masks.trace() / masks.sum() == pytest.approx(scores['drivable']['pixel_accuracy'])
 
 
-def test_a_second_evaluation_replaces_the_first(few, bundle, tmp_path, capsys):
-    (tmp_path / 'worst' / 'few' / 'old').mkdir(parents=True)
-    command = ['evaluate', str(bundle), str(few), '--device', 'cpu', '--out', str(tmp_path)]
+def test_another_evaluation_of_the_model_replaces_only_what_it_scored(
+    few, bundle, written, tmp_path, capsys
+):
+    out, other = tmp_path / 'out', tmp_path / 'other'
+    shutil.copytree(written, out)
+    before, drivable = read_metrics(out), out / 'worst' / 'few' / 'drivable'
+    (drivable / 'old.jpg').touch()
+    other.mkdir()
+    masks = copy_of(few, other)
+    for file in sorted((few / 'labels/drivable/masks/val').iterdir())[:2]:
+        shutil.copy(file, masks)
+    command = ['evaluate', *map(str, (bundle, few, other)), '--device', 'cpu', '--out', str(out)]
     assert main([*command, '--tasks', 'drivable']) == 0
-    assert list(read_metrics(tmp_path)['scores']['few']) == ['drivable']
-    assert [path.name for path in (tmp_path / 'worst' / 'few').iterdir()] == ['drivable']
+    metrics, details = read_metrics(out), read_details(out)
+    assert metrics['scores']['few'] == before['scores']['few']
+    assert metrics['facts'] == before['facts']
+    assert metrics['scores']['other']['drivable']['images'] == 2
+    splits = [scores['split'] for tasks in metrics['scores'].values() for scores in tasks.values()]
+    assert splits == ['val'] * 4
+    assert details['few'] == read_details(written)['few'] and list(details['other']) == [
+        'drivable'
+    ]
+    pictures = {path.name for path in drivable.iterdir()}
+    assert pictures == {path.name for path in (written / 'worst/few/drivable').iterdir()}
+    assert len(list((out / 'worst' / 'few' / 'detection').iterdir())) == FRAMES
     printed = capsys.readouterr().out
-    assert '(BDD100K toolkit, background ignored)' in printed and '(plain' in printed
+    assert '(BDD100K toolkit, background ignored)' in printed and '(three classes, ' in printed
+    for metric in single_values(metrics['scores']['few']['drivable']):
+        assert title('drivable', metric).partition(',')[0] in printed
+
+
+def test_scores_of_another_model_are_refused_before_the_evaluation(
+    few, bundle, written, tmp_path, monkeypatch, capsys
+):
+    metrics = json.loads((written / 'metrics.json').read_text())
+    metrics['facts']['iterations'] += 1
+    (tmp_path / 'metrics.json').write_text(json.dumps(metrics))
+    monkeypatch.setattr(evaluation_cli, 'evaluate', None)  # is not reached
+    assert main(['evaluate', str(bundle), str(few), '--out', str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert f'{tmp_path} has scores of another model (iterations ' in error
+    assert error.count('\n') == 1 and [path.name for path in tmp_path.iterdir()] == [
+        'metrics.json'
+    ]
 
 
 def test_reading_ahead_changes_nothing_but_the_time(few, bundle):
@@ -178,11 +218,20 @@ def test_a_model_with_other_classes_is_refused(few, bundle):
 
 
 def test_folders_of_the_same_name_are_told_apart(tmp_path):
-    folders = [tmp_path / 'a' / 'x', tmp_path / 'b' / 'x', tmp_path / 'b' / 'y']
-    names = list(evaluation_cli._datasets([*folders, folders[0]]))
-    assert [name.rsplit('-', 2)[-2:] for name in names[:2]] == [['a', 'x'], ['b', 'x']]
-    assert names[2:] == ['y']
-    assert not any('/' in name for name in names)
+    folders = [tmp_path / 'a/x', tmp_path / 'b/x', tmp_path / 'c/b/x', tmp_path / 'y/../a-x']
+    named = name_datasets([*folders, folders[0]])
+    assert list(named) == ['a-x-2', 'b-x', 'b-x-2', 'a-x']
+    assert list(named.values()) == [*folders[:3], tmp_path / 'a-x']
+    assert list(name_datasets([folders[0]])) == ['x']
+
+
+def test_pictures_of_a_dataset_go_to_no_other_folder(tmp_path):
+    (tmp_path / 'worst').mkdir()
+    (tmp_path / 'kept').mkdir()
+    for name in (str(tmp_path / 'kept'), '../kept', '..', '.', '', 'a\\b'):
+        with pytest.raises(ValueError, match='no name of a dataset'):
+            write_worst_pictures(tmp_path, name, Evaluation({}, {}), None, [])
+    assert (tmp_path / 'kept').is_dir()
 
 
 def test_metrics_are_read_as_they_were_written_but_for_nan(tmp_path):

@@ -3,6 +3,7 @@
 """The bundle says what the model says."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -15,6 +16,7 @@ from unidrive_perception.errors import UserError
 from unidrive_perception.predictor import Predictor
 from unidrive_training import export
 from unidrive_training.cli import main
+from unidrive_training.config import TrainingConfig
 from unidrive_training.data.bdd100k import read_image, read_split
 from unidrive_training.engine.checkpoint import load_trained_model
 from unidrive_training.engine.trainer import Trainer
@@ -142,6 +144,15 @@ def test_bundle_and_checkpoint_are_evaluated_alike(run_folder, bundle, scenes, t
     assert len(checkpoint) > 50 and checkpoint.keys() == exported.keys()
     for key, value in checkpoint.items():
         assert exported[key] == (value and pytest.approx(value, abs=1e-3)), key
+
+
+def test_a_bundle_does_not_say_where_files_lay():
+    values = tiny_config(Path('/home/me/streets'), 1).model_dump(mode='json')
+    values['data'][0]['setting'] = '/home/me/few.yaml'
+    config = TrainingConfig.model_validate(values | {'validation': ['/home/me/held_out']})
+    said = export._without_paths(config)
+    assert said['data'][0]['root'] == 'streets' and said['data'][0]['setting'] == 'few.yaml'
+    assert '/home' not in json.dumps(said)
 
 
 def test_a_batch_of_images_is_scored_as_one_by_one(run_folder, scenes):

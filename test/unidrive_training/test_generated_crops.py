@@ -34,7 +34,7 @@ def test_the_training_images_have_a_long_tail_and_the_others_none(folder):
 
     assert counts('train') == {'rider': 4, 'car': 2, 'pedestrian': 1}
     assert counts('val') == {'rider': 2, 'car': 2, 'pedestrian': 2}
-    assert not folder.with_name('crops.part').exists()
+    assert not folder.with_name('.crops.part').exists()
 
 
 def test_they_are_small_pictures_of_other_streets_in_each_split(folder):
@@ -47,7 +47,7 @@ def test_they_are_small_pictures_of_other_streets_in_each_split(folder):
 
 
 def test_the_seed_decides_everything(folder, tmp_path):
-    (tmp_path / 'again.part' / 'train').mkdir(parents=True)  # left by a run that was killed
+    (tmp_path / '.again.part' / 'train').mkdir(parents=True)  # left by a run that was killed
     again = crops(tmp_path / 'again')
     assert again == {
         p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob('*.png')

@@ -216,6 +216,28 @@ def test_an_output_that_cannot_be_written_is_one_sentence(tmp_path, capsys, kind
     assert message.startswith('unidrive: error: ') and str(tmp_path / 'file') in message
 
 
+def test_half_a_dataset_never_has_its_name(tmp_path, monkeypatch):
+    out, whole = tmp_path / 'set', scenes_cli.write_dataset
+    options = ('--size', '160x90', '--drives', 1, '--frames', 1, '--val-drives', 1)
+    (tmp_path / '.set.part' / 'images').mkdir(parents=True)  # left by a run that was killed
+    (tmp_path / '.set.part' / 'images' / 'stale.jpg').touch()
+
+    def interrupted(root, split, streets):
+        if split == 'val':
+            assert not out.exists() and root.is_dir()
+            raise KeyboardInterrupt
+        return whole(root, split, streets)
+
+    monkeypatch.setattr(scenes_cli, 'write_dataset', interrupted)
+    assert scenes(out, *options) == 130
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(scenes_cli, 'write_dataset', whole)
+    out.mkdir()  # empty: may be taken
+    assert scenes(out, *options, '--format', 'both') == 0
+    assert [path.name for path in tmp_path.iterdir()] == ['set']
+    assert sorted(path.name for path in out.iterdir()) == ['bag', 'images', 'labels']
+
+
 def test_cli_never_overwrites(tmp_path):
     (tmp_path / 'kept').write_text('mine')
     with pytest.raises(UserError, match='not an empty folder'):

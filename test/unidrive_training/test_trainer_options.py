@@ -15,11 +15,15 @@ from tiny_training import tiny_config
 from unidrive_perception.errors import UserError
 from unidrive_training.cli import main
 from unidrive_training.config import Phase, TrainingConfig
+from unidrive_training.data.bdd100k import Bdd100kWriter, read_mask, read_split
+from unidrive_training.data.sources import read_held_out
+from unidrive_training.engine import results
 from unidrive_training.engine.checkpoint import load_trained_model, read_checkpoint
 from unidrive_training.engine.optimizer import learning_rate
 from unidrive_training.engine.results import write_beginning, write_end
 from unidrive_training.engine.run_lock import only_one
 from unidrive_training.engine.trainer import Trainer
+from unidrive_training.engine.validation import Validation
 
 PHASE = {'input_size': [96, 160], 'iterations': 1000, 'batch_size': 4, 'learning_rate': 1.0}
 
@@ -149,14 +153,75 @@ def test_what_tensorboard_shows(watched):
     assert picture.width == 4 * 160 and picture.height == 96
 
 
-def test_a_run_killed_before_its_scores_were_written_writes_them(watched, scenes, tmp_path):
+@pytest.mark.parametrize('last', ['metrics.json', 'report.html'])
+def test_a_run_killed_while_its_results_were_written_writes_them(watched, tmp_path, last):
     run = tmp_path / 'run'
     shutil.copytree(watched, run)
-    (run / 'metrics.json').unlink()
+    (run / last).unlink()
     arguments = ['train', str(run / 'config.yaml'), str(run), '--device', 'cpu']
     assert main(arguments) == 0
     ours, theirs = (json.loads((f / 'metrics.json').read_text()) for f in (run, watched))
     assert ours['scores'] == theirs['scores'] and ours['history'] == theirs['history']
+    assert (run / 'report.html').exists()
+
+
+def held_out(scenes, root):
+    """The first two held-out images, below a folder."""
+    with Bdd100kWriter(root, 'val') as writer:
+        for record in read_split(scenes, 'val')[:2]:
+            labels = {'semantic': read_mask(record.semantic)}
+            writer.add(record.name, record.image, drivable=read_mask(record.drivable), **labels)
+    return root
+
+
+def test_an_evaluation_that_fails_costs_neither_steps_nor_scores(scenes, tmp_path, monkeypatch):
+    """And folders of one name keep their scores and pictures apart."""
+    folders = [str(held_out(scenes, tmp_path / name / 'streets')) for name in 'ab']
+    settings = {'validation': folders, 'evaluate_every': 2, 'checkpoint_every': 2}
+    config = tiny_config(scenes, 3, **settings)
+    run, failing = Validation.run, [2, 3]
+
+    def fail_once(self, predictor, iteration):
+        if iteration in failing:
+            failing.remove(iteration)
+            raise UserError('this evaluation fails')
+        return run(self, predictor, iteration)
+
+    monkeypatch.setattr(Validation, 'run', fail_once)
+    for iteration in (2, 3):
+        with pytest.raises(UserError, match='this evaluation fails'):
+            Trainer(config, tmp_path / 'run', 'cpu').run()
+        assert read_checkpoint(tmp_path / 'run')['iteration'] == iteration
+    (tmp_path / 'run' / 'best.pt').unlink()
+    trainer = Trainer(config, tmp_path / 'run', 'cpu')
+    trainer.validation.best = -1  # the last is the best
+    trainer.run()
+    assert load_trained_model(tmp_path / 'run' / 'best.pt')[2]['iteration'] == 3
+    monkeypatch.setattr(results, 'write_report', lambda folder: folder / 'report.html')
+    write_end(trainer)
+    text = (tmp_path / 'run' / 'metrics.json').read_text()
+    metrics = json.loads(text)
+    assert [entry['iteration'] for entry in metrics['history']] == [2, 3]
+    for entry in (metrics, *metrics['history']):
+        assert list(entry['scores']) == ['a-streets', 'b-streets']
+    assert str(tmp_path) not in text
+    for name in metrics['scores']:
+        assert len(list((tmp_path / 'run' / 'worst' / name / 'drivable').iterdir())) == 2
+
+
+def test_broken_validation_images_are_found_at_the_start(scenes, tmp_path):
+    root = held_out(scenes, tmp_path / 'streets')
+    image = sorted((root / 'images' / '100k' / 'val').iterdir())[0]
+    image.write_bytes(image.read_bytes()[:5000])
+    settings = {'validation': [str(root)]}
+    with pytest.raises(UserError, match=f'{image.name}: cut off.* of 1 broken .* images of val'):
+        Trainer(tiny_config(scenes, 1, **settings), tmp_path / 'run', 'cpu')
+    settings['broken'] = 'skip'
+    trainer = Trainer(tiny_config(scenes, 1, **settings), tmp_path / 'run', 'cpu')
+    trainer.validation.run(trainer.predictor(), 0)
+    assert trainer.validation.scores['streets']['drivable']['images'] == 1
+    with pytest.raises(UserError, match='no image of val has a label of detection; leave'):
+        read_held_out(root, ['detection'], 'skip')
 
 
 def test_a_run_leaves_its_config_environment_and_page(watched):

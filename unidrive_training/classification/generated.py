@@ -9,8 +9,6 @@ test images of each.
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from tqdm import tqdm
 
 from unidrive_perception.errors import UserError
 from unidrive_perception.labels import DETECTION
+from unidrive_training.aside import new_folder
 from unidrive_training.classification.data import long_tail_counts
 from unidrive_training.scenes.dataset import SEEDS_PER_RUN
 from unidrive_training.scenes.render import Drive, SceneFrame
@@ -55,14 +54,11 @@ def run(args: argparse.Namespace) -> int:
     classes = _check(args)
     counts = long_tail_counts(args.per_class * len(classes), len(classes), args.imbalance)
     train = dict(zip(classes, counts, strict=True))
-    partial = args.out.with_name(f'{args.out.name}.part')
-    if partial.exists():  # of a run that was killed
-        shutil.rmtree(partial)
-    first = args.seed * SEEDS_PER_RUN
-    write_crops(partial / 'train', train, args.size, first)
     val = dict.fromkeys(classes, args.val_per_class)
-    write_crops(partial / 'val', val, args.size, first + SEEDS_PER_RUN // 2)
-    os.replace(partial, args.out)
+    first = args.seed * SEEDS_PER_RUN
+    with new_folder(args.out) as partial:
+        write_crops(partial / 'train', train, args.size, first)
+        write_crops(partial / 'val', val, args.size, first + SEEDS_PER_RUN // 2)
     print(f'{args.out} train: ' + ', '.join(f'{name} {n}' for name, n in train.items()))
     print(f'{args.out} val: {args.val_per_class} of each')
     return 0

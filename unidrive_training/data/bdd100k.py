@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
+import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +39,7 @@ _REDUCED = {
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png')
+_told_of: set[tuple[Path, str]] = set()  # folders and splits that a line was printed about
 
 
 @dataclass(slots=True)
@@ -95,7 +96,7 @@ def read_split(root: str | Path, split: str) -> list[Record]:
     semantic = _files(root / 'labels' / 'sem_seg' / 'masks' / split, ('.png',))
     drivable = _files(root / 'labels' / 'drivable' / 'masks' / split, ('.png',))
     found = {'det_20': boxes, 'sem_seg': semantic, 'drivable': drivable}
-    _warn_of_strangers(root, split, images, found)
+    _tell_of_strangers(root, split, images, found)
     return [
         Record(name, path, boxes.get(name), semantic.get(name), drivable.get(name))
         for name, path in sorted(images.items())
@@ -160,18 +161,20 @@ def _files(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
     return {stem: folder / f'{stem}{end}' for stem, end in parts if end.lower() in suffixes}
 
 
-def _warn_of_strangers(
+def _tell_of_strangers(
     root: Path, split: str, images: Collection[str], labels: Mapping[str, Collection[str]]
 ) -> None:
     """Labels whose image is missing are the usual sign of a wrong or half download."""
-    for kind, names in labels.items():
-        strangers = sorted(set(names) - set(images))
-        if strangers:
-            warnings.warn(
-                f'{root}: {len(strangers)} {kind} labels of {split} have no image, '
-                f'the first {strangers[0]}',
-                stacklevel=3,
-            )
+    strangers = {kind: set(names).difference(images) for kind, names in labels.items()}
+    counts = ', '.join(f'{len(names)} {kind}' for kind, names in strangers.items() if names)
+    # Before the processes of a training have joined, only the environment tells them apart.
+    if counts and (root, split) not in _told_of and os.environ.get('RANK', '0') == '0':
+        _told_of.add((root, split))
+        first = min(set().union(*strangers.values()))
+        print(
+            f'warning: {root}: labels of {split} without an image: {counts}; the first {first}',
+            file=sys.stderr,
+        )
 
 
 @dataclass

@@ -17,7 +17,8 @@ _PNG = b'\x89PNG\r\n\x1a\n'
 _GREY = 0  # colour type of a PNG: one channel, no palette
 _ORIENTATION = 0x0112  # EXIF tag; from 5 on the picture lies on its side
 _TAIL = 1024  # bytes that some cameras append to a picture, and more
-_MAX_PIXELS = 1 << 30  # what OpenCV agrees to decode
+_MAX_PIXELS = 200_000_000  # 0.6 GB when decoded: of more, a few at once end a process for memory
+Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit, which warns from 89 million on
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,8 @@ def _check_file(path: Path) -> None:
 
 def _sane(path: Path, height: int, width: int) -> tuple[int, int]:
     if not 0 < width * height <= _MAX_PIXELS:
-        raise _bad(path, f'{width}×{height} pixels cannot be')
+        most = f'{_MAX_PIXELS // 1_000_000} million'
+        raise _bad(path, f'{width}×{height} pixels, where 1 to {most} are usable')
     return height, width
 
 

@@ -65,5 +65,19 @@ class Source(Typed):
         return labelled
 
 
+def read_held_out(
+    root: Path, wanted: Collection[str], broken: Literal['stop', 'skip'] = 'stop'
+) -> list[Record]:
+    """The images of ``val`` that have a label of the ``wanted`` tasks and can be scored."""
+    labelled = _labelled([record.only(wanted) for record in read_split(root, 'val')])
+    labelled = _labelled(drop_broken(labelled, 'val', broken))
+    if not labelled:
+        raise UserError(
+            f'{root}: no image of val has a label of {", ".join(wanted)}; '
+            'leave this folder out of validation'
+        )
+    return labelled
+
+
 def _labelled(records: list[Record]) -> list[Record]:
     return [record for record in records if record.tasks()]

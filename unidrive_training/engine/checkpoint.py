@@ -18,7 +18,7 @@ import torch
 from unidrive_perception.errors import UserError
 from unidrive_training.config import TrainingConfig
 from unidrive_training.models.multitask import MultiTaskModel
-from unidrive_training.typed import Typed, flat, parse
+from unidrive_training.typed import Typed, at_default, first_change, flat, parse
 
 BEST = 'best.pt'
 _NUMBERED = re.compile(r'checkpoint_(\d+)\.pt')
@@ -26,9 +26,14 @@ _NUMBERED = re.compile(r'checkpoint_(\d+)\.pt')
 
 def save_checkpoint(folder: Path, state: dict[str, Any], number: int, keep: int = 1) -> None:
     """Write the checkpoint of step ``number``; of those before, the last ``keep`` - 1 stay."""
-    _write(folder / f'checkpoint_{number:07d}.pt', state)
+    _write(folder / checkpoint_name(number), state)
     for old in checkpoints(folder)[:-keep]:
         old.unlink(missing_ok=True)
+
+
+def checkpoint_name(number: int) -> str:
+    """The file of step ``number`` in a run folder."""
+    return f'checkpoint_{number:07d}.pt'
 
 
 def save_best(folder: Path, state: dict[str, Any]) -> None:
@@ -71,15 +76,22 @@ def open_run(folder: Path, config: Typed, free: Collection[str] = ()) -> dict[st
     state = _newest(folder)
     if state is None:
         return None
-    then, now = flat(state['config']), flat(config.model_dump(mode='json'))
-    for key in sorted(then.keys() | now.keys()):
-        old, new = (values.get(key, 'absent') for values in (then, now))
-        if old != new and key.split('.')[0] not in free:
-            raise UserError(
-                f'{folder}: the checkpoint was trained with another config ({key} was {old}, is '
-                f'{new}); give that one, or a new folder'
-            )
+    if change := config_change(state['config'], config, free):
+        raise UserError(
+            f'{folder}: the checkpoint was trained with another config ({change}); give that '
+            'one, or a new folder'
+        )
     return state
+
+
+def config_change(then: dict[str, Any], now: Typed, free: Collection[str] = ()) -> str | None:
+    """In what a stored config differs from one of now, but for settings called ``free``."""
+    whole = now.model_dump(mode='json')
+    old, new = (
+        flat({key: value for key, value in values.items() if key not in free})
+        for values in (then, whole)
+    )
+    return first_change(old, new, at_default(now))
 
 
 def _newest(folder: Path) -> dict[str, Any] | None:

@@ -6,16 +6,15 @@ prediction side by side.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
 from unidrive_perception.labels import BDD100K_LABELS
 from unidrive_perception.overlay import draw_overlay
 from unidrive_perception.predictor import Prediction
-from unidrive_training.data.bdd100k import Record, read_split
+from unidrive_training.data.bdd100k import Record
 from unidrive_training.data.sample import Sample, letterbox, load_sample
 from unidrive_training.evaluation.checkpoint_predictor import ModelPredictor
 
@@ -25,13 +24,15 @@ _NOTHING = 128  # grey where there is no label of a kind
 
 
 def choose_subjects(
-    records: Sequence[Sequence[Record]], validation: Sequence[Path], tasks: Collection[str]
+    records: Iterable[Sequence[Record]],
+    validation: Iterable[Sequence[Record]],
+    tasks: Collection[str],
 ) -> list[Record]:
     """Some held-out images, and some with pseudo-labels; without either, some that are trained on.
 
     Evenly from each folder, the same whenever they are asked for.
     """
-    held_out = [record for root in validation for record in _some(read_split(root, 'val'))]
+    held_out = [record for source in validation for record in _some(source)]
     trained = [record for source in records for record in _some([r for r in source if r.pseudo])]
     if not held_out and not trained:
         trained = [record for source in records for record in _some(source)]

@@ -120,13 +120,19 @@ def _records(args: argparse.Namespace, setting: Setting | None) -> list[Record]:
     return [record.only(args.tasks) for record in records] if args.tasks else records
 
 
+def determined_by(args: argparse.Namespace) -> dict[str, Any]:
+    """All that the labels of these arguments depend on, as the index holds it."""
+    teachers = load_teachers(_teacher_paths(args.teacher), 'cpu')
+    setting = load_setting(args.setting) if args.setting else None
+    return _settings(args, setting, teachers, Thresholds(args.box_score, args.mask_confidence))
+
+
 def _settings(
     args: argparse.Namespace,
     setting: Setting | None,
     teachers: Sequence[Teacher],
     thresholds: Thresholds,
 ) -> dict[str, Any]:
-    """All that the labels depend on, as the index holds it."""
     chosen = None
     if setting:
         digest = hashlib.sha256(setting.model_dump_json().encode()).hexdigest()

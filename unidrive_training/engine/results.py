@@ -10,18 +10,20 @@ from pathlib import Path
 
 import yaml
 
+from unidrive_training.aside import write_json, write_text
 from unidrive_training.config import TrainingConfig
 from unidrive_training.engine.trainer import Trainer
 from unidrive_training.environment import environment
-from unidrive_training.evaluation.metrics_file import write_json, write_metrics
+from unidrive_training.evaluation.metrics_file import write_metrics
 from unidrive_training.evaluation.worst import write_worst_pictures
-from unidrive_training.report import write_report
+from unidrive_training.report import PAGE, write_report
 
 
 def write_beginning(folder: Path, config: TrainingConfig) -> None:
     """``config.yaml``, complete, and ``environment.json``: versions, machine, commit, command."""
     text = yaml.safe_dump(config.model_dump(mode='json'), sort_keys=False)
-    (folder / 'config.yaml').write_text(text)
+    write_text(folder / 'config.yaml', text)
+    (folder / PAGE).unlink(missing_ok=True)  # where it is, what it shows is the end
     facts = environment() | {'command': sys.argv[1:], 'seed': config.seed}
     path = folder / 'environment.json'
     if path.exists():  # goes on, perhaps elsewhere
@@ -51,8 +53,7 @@ def write_end(trainer: Trainer) -> Path:
     write_metrics(
         folder, config.name, validation.latest, facts | environment(), validation.history
     )
-    for root, (name, evaluation) in zip(
-        config.validation, validation.latest.items(), strict=False
-    ):
-        write_worst_pictures(folder, name, evaluation, trainer.predictor(), root)
+    for name, evaluation in validation.latest.items():
+        records = validation.records[name]
+        write_worst_pictures(folder, name, evaluation, trainer.predictor(), records)
     return write_report(folder)

@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from unidrive_perception.errors import UserError
 from unidrive_training import distributed
-from unidrive_training.config import TrainingConfig
+from unidrive_training.config import FREE, TrainingConfig
 from unidrive_training.data.stream import TrainingData, TrainingStream
 from unidrive_training.engine.checkpoint import (
     load_average,
@@ -51,17 +51,6 @@ from unidrive_training.models.targets import Targets
 
 Part = tuple[Tensor, Targets]
 
-# What a run may be told anew when it goes on: how it is computed, not what.
-_FREE = (
-    'workers',
-    'cache_gb',
-    'log_every',
-    'checkpoint_every',
-    'keep_checkpoints',
-    'validation',
-    'evaluate_every',
-)
-
 
 class Trainer:
     """Trains one model into one run folder; goes on from the checkpoint that is there."""
@@ -81,7 +70,7 @@ class Trainer:
         self.model = MultiTaskModel(config.model)
         if self.device.type == 'cpu':
             self.model = sync_batchnorm.for_cpu(self.model)
-        state = open_run(folder, config, _FREE)
+        state = open_run(folder, config, FREE)
         if state is None:
             self._initialise(init)
         self.model = self.model.to(self.device, memory_format=torch.channels_last)
@@ -91,7 +80,7 @@ class Trainer:
         groups = parameter_groups(self.model, config.weight_decay, config.rate_factors)
         self.optimizer = torch.optim.AdamW(groups, lr=0.0, fused=True)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == 'float16')
-        self.validation = Validation(config.validation)
+        self.validation = Validation(config.validation, list(config.model.heads), config.broken)
         self.iteration = 0
         self.seconds = 0.0
         if state is not None:
@@ -152,7 +141,8 @@ class Trainer:
         started = time.monotonic() - self.seconds
         leads = distributed.rank() == 0
         self._tell(self.data.summary())
-        subjects = choose_subjects(self.data.records, self.config.validation, self.model.tasks)
+        held_out = self.validation.records.values()
+        subjects = choose_subjects(self.data.records, held_out, self.model.tasks)
         with contextlib.ExitStack() as stack:
             monitor = None
             if leads:
@@ -160,6 +150,9 @@ class Trainer:
                 monitor = stack.enter_context(
                     Monitor(self.folder, name, self.total, self.iteration, self.device)
                 )
+            if self.iteration and self._due(self.config.evaluate_every):
+                with monitor.pause() if monitor else contextlib.nullcontext():
+                    self._evaluate(monitor)  # the checkpoint was saved before
             for number, step in self._steps():
                 self.seconds = time.monotonic() - started
                 if monitor:
@@ -170,11 +163,11 @@ class Trainer:
                         step.gradient_norms |= self._norms_of_parts(step.gradient_norms['all'])
                         monitor.log(step, number)
                 with monitor.pause() if monitor else contextlib.nullcontext():
+                    if monitor and self._due(self.config.checkpoint_every):
+                        self._save()  # first: what fails in the evaluation costs no step
+                        self._draw(monitor, subjects)
                     if self._due(self.config.evaluate_every):
                         self._evaluate(monitor)
-                    if monitor and self._due(self.config.checkpoint_every):
-                        self._draw(monitor, subjects)
-                        self._save()
 
     def _due(self, every: int | None) -> bool:
         return self.iteration == self.total or bool(every and self.iteration % every == 0)
@@ -327,8 +320,8 @@ class Trainer:
         improved = self.validation.run(self.predictor(), self.iteration)
         if monitor:
             monitor.scores(self.iteration, self.validation.scores)
-            if improved:
-                save_best(self.folder, self._state())
+        if improved and distributed.rank() == 0:
+            save_best(self.folder, self._state())
 
     def _save(self) -> None:
         save_checkpoint(self.folder, self._state(), self.iteration, self.config.keep_checkpoints)

@@ -6,22 +6,34 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, Literal
 
+from unidrive_training.data.sources import read_held_out
 from unidrive_training.evaluation.checkpoint_predictor import ModelPredictor
+from unidrive_training.evaluation.dataset_names import name_datasets
 from unidrive_training.evaluation.evaluate import Evaluation, evaluate
 
 _MAIN = {'detection': 'ap50', 'semantic': 'mean_iou', 'drivable': 'mean_iou'}
 
 
 class Validation:
-    """``history``: [{iteration, scores}] of every evaluation; ``latest``: the last one, whole."""
+    """``history``: [{iteration, scores}] of every evaluation; ``latest``: the last one, whole.
 
-    def __init__(self, folders: Sequence[Path]) -> None:
+    ``records``: what is scored of each of the ``datasets``, name → folder.
+    """
+
+    def __init__(
+        self, folders: Sequence[Path], tasks: Collection[str], broken: Literal['stop', 'skip']
+    ) -> None:
+        """Read what of ``tasks`` can be scored; what cannot be read is to be said now."""
         self.folders = folders
+        self.datasets = name_datasets(folders)
+        self.records = {
+            name: read_held_out(root, tasks, broken) for name, root in self.datasets.items()
+        }
         self.history: list[dict[str, Any]] = []
         self.best = -math.inf
         self.latest: dict[str, Evaluation] = {}
@@ -31,7 +43,10 @@ class Validation:
 
         Better: the mean over folders and tasks of AP50 and mIoU (of three classes for drivable).
         """
-        self.latest = {_name(self.folders, f): evaluate(predictor, f) for f in self.folders}
+        self.latest = {
+            name: evaluate(predictor, root, records=self.records[name])
+            for name, root in self.datasets.items()
+        }
         plain = json.loads(json.dumps(self.scores))  # numbers of Python, for the checkpoint
         self.history = [entry for entry in self.history if entry['iteration'] != iteration]
         self.history.append({'iteration': iteration, 'scores': plain})
@@ -60,9 +75,3 @@ class Validation:
         self.history = state['history']
         if state['folders'] == self.state()['folders']:
             self.best = state['best']
-
-
-def _name(folders: Sequence[Path], folder: Path) -> str:
-    """The folder's own name, where no other is called so."""
-    names = [other.name for other in folders]
-    return folder.name if names.count(folder.name) == 1 else str(folder)

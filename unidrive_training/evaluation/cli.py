@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,11 @@ from unidrive_perception.errors import UserError
 from unidrive_perception.labels import BDD100K_LABELS
 from unidrive_perception.predictor import Predictor
 from unidrive_training import distributed
+from unidrive_training.aside import write_json
+from unidrive_training.data.bdd100k import Record
 from unidrive_training.environment import environment
 from unidrive_training.evaluation.checkpoint_predictor import CheckpointPredictor
+from unidrive_training.evaluation.dataset_names import name_datasets
 from unidrive_training.evaluation.evaluate import (
     WORKERS,
     AnyPredictor,
@@ -28,12 +30,7 @@ from unidrive_training.evaluation.evaluate import (
     evaluate,
     labelled_records,
 )
-from unidrive_training.evaluation.metrics_file import (
-    METRICS,
-    read_metrics,
-    write_json,
-    write_metrics,
-)
+from unidrive_training.evaluation.metrics_file import add_metrics, check_model
 from unidrive_training.evaluation.tables import score_table
 from unidrive_training.evaluation.worst import write_worst_pictures
 
@@ -55,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--out',
         type=Path,
         help='folder for metrics.json, details.json and pictures of the worst images; may be the '
-        'run folder',
+        'run folder. What it has of other datasets and tasks stays',
     )
     parser.add_argument('--device', default='auto', help='auto, cpu or cuda')
     parser.add_argument('--workers', type=int, default=WORKERS, help='threads that read images')
@@ -71,19 +68,17 @@ def run(args: argparse.Namespace) -> int:
         args.out.mkdir(parents=True, exist_ok=True)
     predictor = _load(args.model, args.device)
     tasks = _tasks(args, predictor)
-    datasets = _datasets(args.data)
-    for root in datasets.values():
-        if not labelled_records(root, args.split, tasks):
-            raise UserError(
-                f'{root}: no image of {args.split} has a label of {" or ".join(tasks)}'
-            )
+    if args.out:
+        check_model(args.out, *_facts(predictor))
+    datasets = name_datasets(args.data)
+    records = {name: _records(root, args.split, tasks) for name, root in datasets.items()}
     results = {}
     for name, root in datasets.items():
-        results[name] = evaluate(predictor, root, args.split, tasks, args.workers)
+        results[name] = evaluate(predictor, root, args.split, tasks, args.workers, records[name])
         if distributed.rank() == 0:
             _print(name, results[name])
     if distributed.rank() == 0:
-        _write(args, predictor, datasets, results)
+        _write(args, predictor, records, results)
     if dist.is_initialized():
         dist.destroy_process_group()
     return 0
@@ -119,11 +114,10 @@ def _tasks(args: argparse.Namespace, predictor: AnyPredictor) -> list[str]:
     return args.tasks or list(predictor.labels)
 
 
-def _datasets(folders: list[Path]) -> dict[str, Path]:
-    """Folders by name, or by their whole path where two have the same name."""
-    roots = list(dict.fromkeys(folder.resolve() for folder in folders))
-    count = Counter(root.name for root in roots)
-    return {r.name if count[r.name] == 1 else '-'.join(r.parts[1:]): r for r in roots}
+def _records(root: Path, split: str, tasks: list[str]) -> list[Record]:
+    if records := labelled_records(root, split, tasks):
+        return records
+    raise UserError(f'{root}: no image of {split} has a label of {" or ".join(tasks)}')
 
 
 def _print(name: str, evaluation: Evaluation) -> None:
@@ -134,21 +128,17 @@ def _print(name: str, evaluation: Evaluation) -> None:
 def _write(
     args: argparse.Namespace,
     predictor: AnyPredictor,
-    datasets: Mapping[str, Path],
+    records: Mapping[str, list[Record]],
     results: Mapping[str, Evaluation],
 ) -> None:
     if args.json:
         write_json(args.json, {name: result.scores for name, result in results.items()})
     if not args.out:
         return
-    for name, root in datasets.items():
-        write_worst_pictures(args.out, name, results[name], predictor, root, args.split)
+    for name, result in results.items():
+        write_worst_pictures(args.out, name, result, predictor, records[name])
     model_name, facts = _facts(predictor)
-    history = []
-    if args.out.resolve() == args.model.resolve() and (args.out / METRICS).exists():
-        trained = read_metrics(args.out)  # what the trainer knew stays
-        facts, history = facts | trained['facts'], trained['history']
-    write_metrics(args.out, model_name, results, facts, history)
+    add_metrics(args.out, model_name, results, facts)
     print(f'scores and pictures of the worst images → {args.out}')
 
 

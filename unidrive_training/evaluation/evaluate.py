@@ -45,11 +45,12 @@ class AnyPredictor(Protocol):
 class Evaluation:
     """What a dataset says about a model, for every task that it has labels for.
 
-    ``scores``: task → {metric: value, or {class: value}}, shares 0..1, NaN where undefined;
-    ``details``: task → {``classes``: names, ``confusion``: truth rows × predicted columns,
-    ``worst``: [{``image``, ``score``}], the worst first}. Detection's confusion is (K + 1, K + 1),
-    the last row and column "nothing", and it has ``precision_recall``: class → precision at recall
-    0, .01 … 1; that of masks is (K, K + 1), the last column predictions outside the classes.
+    ``scores``: task → {metric: value, or {class: value}}, shares 0..1, NaN where undefined, and
+    ``split`` and ``images``: of which, and of how many. ``details``: task → {``classes``: names,
+    ``confusion``: truth rows × predicted columns, ``worst``: [{``image``, ``score``}], the worst
+    first}. Detection's confusion is (K + 1, K + 1), the last row and column "nothing", and it has
+    ``precision_recall``: class → precision at recall 0, .01 … 1; that of masks is (K, K + 1), the
+    last column predictions outside the classes.
     An image's score is F1 at score 0.3 and IoU .5, or its own mean IoU.
     """
 
@@ -63,16 +64,18 @@ def evaluate(
     split: str = 'val',
     tasks: Collection[str] | None = None,
     workers: int = WORKERS,
+    records: Sequence[Record] | None = None,
 ) -> Evaluation:
     """Score ``predictor`` on every image of the split that has a label of its tasks.
 
     The predictor must give its low-scoring boxes too (score threshold 0), or AP is cut short.
-    ``tasks``: only these; ``workers``: threads that read images. Of several processes (torchrun)
+    ``tasks``: only these; ``workers``: threads that read images; ``records``: those of the split
+    to score, where they have been read already. Of several processes (torchrun)
     each takes its share of the images and gets the whole result, which is that of one process.
     """
     labels = _tables(predictor, tasks)
-    records = labelled_records(root, split, labels)
-    scorer = _Scorer(labels)
+    records = labelled_records(root, split, labels) if records is None else records
+    scorer = _Scorer(labels, split)
     rank, ranks = distributed.rank(), distributed.world_size()
     numbers = range(rank, len(records), ranks)
     examples = read_examples(
@@ -118,7 +121,8 @@ def _predictions(
 class _Scorer:
     """The evaluators of all tasks, and the score of every single image."""
 
-    def __init__(self, labels: dict[str, LabelTable]) -> None:
+    def __init__(self, labels: dict[str, LabelTable], split: str) -> None:
+        self.split = split
         self.boxes = DetectionEvaluator(labels['detection']) if 'detection' in labels else None
         self.masks = {
             task: SegmentationEvaluator(labels[task]) for task in _MASKS if task in labels
@@ -163,7 +167,7 @@ class _Scorer:
             if not images:
                 continue
             found, details[task] = self._boxes() if task == 'detection' else self._mask(task)
-            scores[task] = {'images': len(images), **found}
+            scores[task] = {'split': self.split, 'images': len(images), **found}
             worst = sorted(image for image in images if not math.isnan(image[0]))[:WORST]
             details[task]['worst'] = [{'image': name, 'score': score} for score, name in worst]
         return Evaluation(scores, details)

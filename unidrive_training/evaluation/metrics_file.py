@@ -8,17 +8,17 @@ Undefined scores (NaN) are null there.
 from __future__ import annotations
 
 import json
-import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from unidrive_perception.errors import UserError
+from unidrive_training.aside import write_json
 from unidrive_training.evaluation.evaluate import Evaluation
 
 METRICS, DETAILS = 'metrics.json', 'details.json'
 VERSION = 1
+_MODEL = ('seed', 'iterations', 'seconds')  # facts by which a model is known, with its name
 
 
 def write_metrics(
@@ -46,13 +46,52 @@ def write_metrics(
     write_json(folder / METRICS, metrics)  # last: where it is, both are
 
 
+def add_metrics(
+    folder: Path, name: str, datasets: Mapping[str, Evaluation], facts: Mapping[str, Any]
+) -> None:
+    """As :func:`write_metrics`, where the folder's scores of other datasets and tasks stay.
+
+    Facts and history that are there stay, too. UserError when they are of another model.
+    """
+    if not check_model(folder, name, facts):
+        write_metrics(folder, name, datasets, facts)
+        return
+    there = read_metrics(folder)
+    details = read_details(folder) if (folder / DETAILS).exists() else {}
+    both = {
+        dataset: Evaluation(dict(tasks), dict(details.get(dataset, {})))
+        for dataset, tasks in there['scores'].items()
+    }
+    for dataset, evaluation in datasets.items():
+        old = both.setdefault(dataset, Evaluation({}, {}))
+        old.scores.update(evaluation.scores)
+        old.details.update(evaluation.details)
+    write_metrics(folder, name, both, {**facts, **there['facts']}, there['history'])
+
+
+def check_model(folder: Path, name: str, facts: Mapping[str, Any]) -> bool:
+    """Whether the folder has scores; UserError when they are of another model than this."""
+    if not (folder / METRICS).exists():
+        return False
+    metrics = read_metrics(folder)
+    there, here = {**metrics['facts'], 'name': metrics['name']}, {**facts, 'name': name}
+    for key in ('name', *_MODEL):
+        then, now = there.get(key), here.get(key)
+        if None not in (then, now) and then != now:
+            raise UserError(
+                f'{folder} has scores of another model ({key} {then}, of this one {now}); '
+                'give a folder of its own'
+            )
+    return True
+
+
 def read_metrics(folder: Path) -> dict[str, Any]:
     """The content of a folder's ``metrics.json``; UserError when there is none to read."""
     metrics = _read(folder / METRICS)
     if metrics.get('version') != VERSION:
         raise UserError(
             f'{folder / METRICS}: version {metrics.get("version")} is not {VERSION}; '
-            'write it anew with `unidrive evaluate --out`'
+            'delete it, and write it anew with `unidrive evaluate --out`'
         )
     return metrics
 
@@ -60,13 +99,6 @@ def read_metrics(folder: Path) -> dict[str, Any]:
 def read_details(folder: Path) -> dict[str, Any]:
     """The content of a folder's ``details.json``; UserError when there is none to read."""
     return _read(folder / DETAILS)
-
-
-def write_json(path: Path, content: object, indent: int | None = 2) -> None:
-    """Write a JSON file in one step, NaN as null."""
-    partial = path.with_name(f'.{path.name}.part')
-    partial.write_text(json.dumps(_without_nan(content), indent=indent) + '\n')
-    os.replace(partial, path)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -77,17 +109,7 @@ def _read(path: Path) -> dict[str, Any]:
             f'{path}: {error.strerror}; give a folder of `unidrive train` or `evaluate --out`'
         ) from error
     except ValueError as error:
-        raise UserError(f'{path} is no JSON ({error}); write it anew') from error
+        raise UserError(f'{path} is no JSON ({error}); delete it, and write it anew') from error
     if not isinstance(content, dict):
         raise UserError(f'{path}: must hold an object, got {type(content).__name__}')
     return content
-
-
-def _without_nan(value: object) -> object:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(item) for item in value]
-    return value

@@ -7,49 +7,38 @@ from __future__ import annotations
 import math
 
 from unidrive_perception.labels import BDD100K_LABELS
+from unidrive_training.evaluation.metric_names import THREE_CLASSES, TOOLKIT, metric_name
 
-# Protocol → the metrics of its line, as they are called there.
+_PLAIN = (
+    'mean_iou',
+    'pixel_accuracy',
+    'mean_accuracy',
+    'mean_precision',
+    'frequency_weighted_iou',
+)
+# Protocol → the metrics of its line.
 _SUMMARY = {
     'detection': {
-        'COCO, classes with truth': {
-            'ap': 'AP',
-            'ap50': 'AP50',
-            'ap75': 'AP75',
-            'ap_small': 'small',
-            'ap_medium': 'medium',
-            'ap_large': 'large',
-            'ar_100': 'AR100',
-        }
+        'COCO, classes with truth': (
+            *('ap', 'ap50', 'ap75'),
+            *('ap_small', 'ap_medium', 'ap_large', 'ar_100'),
+        )
     },
-    'semantic': {
-        'BDD100K toolkit, classes with truth': {
-            'mean_iou': 'mIoU',
-            'pixel_accuracy': 'pAcc',
-            'mean_accuracy': 'mAcc',
-            'mean_precision': 'mPrecision',
-            'frequency_weighted_iou': 'fIoU',
-        }
-    },
+    'semantic': {f'{TOOLKIT}, classes with truth': _PLAIN},
     'drivable': {
-        'BDD100K toolkit, background ignored': {
-            'bdd_mean_iou': 'mIoU',
-            'bdd_pixel_accuracy': 'pAcc',
-            'bdd_frequency_weighted_iou': 'fIoU',
-        },
-        'plain, background a class like others': {
-            'mean_iou': 'mIoU',
-            'pixel_accuracy': 'pAcc',
-            'mean_accuracy': 'mAcc',
-            'mean_precision': 'mPrecision',
-            'frequency_weighted_iou': 'fIoU',
-        },
-        'any road against background': {'drivable_iou': 'IoU'},
+        f'{TOOLKIT}, background ignored': (
+            'bdd_mean_iou',
+            'bdd_pixel_accuracy',
+            'bdd_frequency_weighted_iou',
+        ),
+        f'{THREE_CLASSES}, background one of them': _PLAIN,
+        'any road against background': ('drivable_iou',),
     },
 }
 _COLUMNS = {
-    'detection': {'truths': 'truths', 'ap_per_class': 'AP', 'ap50_per_class': 'AP50'},
-    'semantic': {'iou': 'IoU', 'accuracy': 'accuracy', 'precision': 'precision'},
-    'drivable': {'iou': 'IoU', 'accuracy': 'accuracy', 'precision': 'precision'},
+    'detection': ('truths', 'ap_per_class', 'ap50_per_class'),
+    'semantic': ('iou', 'accuracy', 'precision'),
+    'drivable': ('iou', 'accuracy', 'precision'),
 }
 
 
@@ -57,16 +46,17 @@ def score_table(dataset: str, task: str, scores: dict) -> str:
     """The scores of one task on one dataset."""
     lines = [f'{dataset} · {task} · {scores["images"]} images']
     for protocol, metrics in _SUMMARY[task].items():
-        values = (f'{name} {_text(scores[key])}' for key, name in metrics.items())
+        values = (f'{metric_name(metric)} {_text(scores[metric])}' for metric in metrics)
         lines.append(f'  {", ".join(values)}  ({protocol})')
     return '\n'.join([*lines, *_rows(task, scores)])
 
 
 def _rows(task: str, scores: dict) -> list[str]:
     columns = _COLUMNS[task]
-    classes = [name for name in BDD100K_LABELS[task].names if name in scores[next(iter(columns))]]
+    classes = [name for name in BDD100K_LABELS[task].names if name in scores[columns[0]]]
     width = max(map(len, classes), default=0)
-    rows = [f'    {"":<{width}}  ' + '  '.join(f'{name:>9}' for name in columns.values())]
+    headings = '  '.join(f'{metric_name(metric):>9}' for metric in columns)
+    rows = [f'    {"":<{width}}  {headings}']
     for name in classes:
         values = '  '.join(f'{_text(scores[key][name]):>9}' for key in columns)
         rows.append(f'    {name:<{width}}  {values}')

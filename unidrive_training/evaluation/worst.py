@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 from unidrive_perception.errors import UserError
 from unidrive_perception.overlay import draw_overlay
 from unidrive_perception.predictor import Prediction
-from unidrive_training.data.bdd100k import read_split
+from unidrive_training.data.bdd100k import Record
 from unidrive_training.evaluation.evaluate import AnyPredictor, Evaluation
 from unidrive_training.evaluation.matching import SCORE
 from unidrive_training.evaluation.read_ahead import Example, read_example
@@ -28,14 +29,16 @@ def write_worst_pictures(
     dataset: str,
     evaluation: Evaluation,
     predictor: AnyPredictor,
-    root: Path,
-    split: str = 'val',
+    records: Iterable[Record],
 ) -> None:
-    """``FOLDER/worst/DATASET/TASK/NAME.jpg`` for the images in the evaluation's ``worst`` lists.
+    """``FOLDER/worst/DATASET/TASK/NAME.jpg`` for the images in the evaluation's ``worst`` lists,
+    which are among the ``records``.
 
-    Pictures of an earlier evaluation of this dataset are replaced, all at once.
+    Pictures of an earlier evaluation of these tasks are replaced.
     """
-    records = {record.name: record for record in read_split(root, split)}
+    if dataset in ('', '.', '..') or '/' in dataset or '\\' in dataset:
+        raise ValueError(f'{dataset!r} is no name of a dataset: what is there is replaced')
+    named = {record.name: record for record in records}
     place = folder / FOLDER / dataset
     partial = place.with_name(f'.{dataset}.part')
     shutil.rmtree(partial, ignore_errors=True)
@@ -43,12 +46,14 @@ def write_worst_pictures(
         mask_tasks = [] if task == 'detection' else [task]
         (partial / task).mkdir(parents=True)
         for image in details['worst']:
-            example = read_example(records[image['image']], mask_tasks)
+            example = read_example(named[image['image']], mask_tasks)
             picture = _picture(task, example, predictor)
             _write(partial / task / f'{image["image"]}.jpg', picture)
-    shutil.rmtree(place, ignore_errors=True)
-    if partial.exists():
-        partial.rename(place)
+    for task in evaluation.details:
+        place.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(place / task, ignore_errors=True)
+        (partial / task).rename(place / task)
+    shutil.rmtree(partial, ignore_errors=True)
 
 
 def _picture(task: str, example: Example, predictor: AnyPredictor) -> np.ndarray:

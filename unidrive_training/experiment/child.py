@@ -11,7 +11,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from typing import IO
 
 from unidrive_training.experiment.steps import Step
@@ -34,18 +33,16 @@ def _launcher(processes: int) -> list[str]:
     return ['--standalone', '--nproc-per-node', str(processes), '-m', 'unidrive_training.cli']
 
 
-def run_child(step: Step, output: Path, processes: int, lock: int) -> tuple[int, str | None]:
-    """Do a step with its output elsewhere; returns the exit status and the command's error
-    sentence, if it said one.
+def run_child(step: Step, processes: int, lock: int) -> tuple[int, str | None]:
+    """Do a step; returns the exit status and the command's error sentence, if it said one.
 
     ``lock``: file descriptor that the child holds open, too. Ctrl-C is passed on once.
     """
     module = ['-m', 'unidrive_training.cli']
     if processes > 1 and step.parallel:
         module = ['-m', 'torch.distributed.run', *_launcher(processes)]
-    arguments = [str(output) if a == str(step.output) else a for a in step.arguments]
     child = subprocess.Popen(
-        [sys.executable, *module, *arguments],
+        [sys.executable, *module, *step.arguments],
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         env=_environment(),

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'overrides',
         nargs='*',
         metavar='KEY=VALUE',
-        help='change one setting, e.g. student.phases.0.iterations=100',
+        help='change one setting, e.g. student.phases.0.iterations=100 (anywhere behind OUT)',
     )
     parser.add_argument(
         '--processes',

@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from unidrive_perception.errors import UserError
-from unidrive_training.config import merged, override, with_base
+from unidrive_training.config import check_kind, merged, override, with_base
 from unidrive_training.models.multitask import TASKS
 from unidrive_training.typed import Typed, parse, read_yaml
 
@@ -205,6 +205,7 @@ def load_experiment(path: Path, overrides: list[str]) -> Experiment:
     that is not set.
     """
     values = with_base(path, _read)
+    check_kind(values, path, Experiment)
     # Another base first: the other settings may be about what it holds.
     bases = [setting for setting in overrides if '.base=' in setting]
     for setting in bases:

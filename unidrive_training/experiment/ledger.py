@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from unidrive_perception.errors import UserError
-from unidrive_training.evaluation.metrics_file import write_json
+from unidrive_training.aside import write_json
+from unidrive_training.experiment.by_hand import check_made_by_hand
 from unidrive_training.experiment.config import Experiment
 from unidrive_training.experiment.steps import Step, plan
-from unidrive_training.typed import flat
+from unidrive_training.typed import at_default, first_change, flat
 
 
 class State(enum.Enum):
@@ -41,9 +42,7 @@ class Ledger:
     def __init__(self, experiment: Experiment, out: Path, steps: Sequence[Step]) -> None:
         self._out = out
         # What determines a step is said without the place of OUT, which may be moved.
-        self._definitions = {
-            step.name: _definition(step) for step in plan(experiment, Path('OUT'))
-        }
+        self._plan = {step.name: step for step in plan(experiment, Path('OUT'))}
         self._marks = {step.name: self._read(step.name) for step in steps}
         self.states: dict[str, State] = {}
         for step in steps:
@@ -51,16 +50,23 @@ class Ledger:
 
     def begin(self, step: Step) -> None:
         """Mark a step as begun; what it made before it was outdated no longer counts."""
-        if self.states[step.name] is State.BEGUN:
-            return
+        if self.states[step.name] is not State.BEGUN:
+            self._write(step.name, self._new_mark(step))
+
+    def keep(self, step: Step) -> None:
+        """Write the mark of a step that was done by hand."""
+        if not self._file(step.name).exists():
+            self._write(step.name, self._marks[step.name])
+
+    def _new_mark(self, step: Step) -> dict[str, Any]:
         mark = {
             'begun': time.time(),
             'after': self._after(step),
-            'definition': self._definitions[step.name],
+            'definition': _definition(self._plan[step.name]),
         }
         # With the time: a step that is done again makes those after it outdated.
         digest = hashlib.sha256(json.dumps(mark, sort_keys=True).encode()).hexdigest()
-        self._write(step.name, {'hash': digest, **mark, 'seconds': None})
+        return {'hash': digest, **mark, 'seconds': None}
 
     def finish(self, step: Step, seconds: float) -> None:
         """Mark a step as done."""
@@ -74,13 +80,12 @@ class Ledger:
     def _state(self, step: Step) -> State:
         mark, file = self._marks[step.name], self._file(step.name)
         if mark is None:
-            if step.output.exists():
-                raise UserError(
-                    f'{step.output} was there before this experiment; give a new OUT, '
-                    'or move it away'
-                )
-            return State.NEW
-        if change := _first_change(mark['definition'], self._definitions[step.name]):
+            if not step.output.exists():
+                return State.NEW
+            self._adopt(step)
+            return State.DONE
+        now = self._plan[step.name]
+        if change := first_change(mark['definition'], _definition(now), _at_default(now)):
             raise UserError(
                 f'{self._out}: {step.name} was made with another setting ({change}); give a new '
                 f'OUT, or delete {step.output} and {file}: it and what builds on it are then done '
@@ -98,6 +103,22 @@ class Ledger:
                 'it and what builds on it are then done again'
             )
         return State.DONE
+
+    def _adopt(self, step: Step) -> None:
+        """Mark as done what the step's command made when somebody else started it; UserError for
+        what is something else. Other machines do steps so.
+        """
+        waits = [name for name in step.needs if self.states[name] is not State.DONE]
+        try:
+            if waits:
+                raise UserError(f'{waits[0]}, which it builds on, was not')
+            seconds = check_made_by_hand(step)
+        except UserError as error:
+            raise UserError(
+                f'{step.output} was there before this experiment ({error}); give a new OUT, or '
+                'move it away'
+            ) from error
+        self._marks[step.name] = self._new_mark(step) | {'seconds': seconds}
 
     def _after(self, step: Step) -> dict[str, str | None]:
         marks = {name: self._marks[name] for name in step.needs}
@@ -126,9 +147,7 @@ def _definition(step: Step) -> dict[str, Any]:
     return json.loads(json.dumps(definition))  # as it comes back from the file
 
 
-def _first_change(then: dict[str, Any], now: dict[str, Any]) -> str | None:
-    for key in (*now, *then):
-        old, new = (values.get(key, 'absent') for values in (then, now))
-        if old != new:
-            return f'{key} was {old}, is {new}'
-    return None
+def _at_default(step: Step) -> set[str]:
+    """Keys of a definition that a training config need not set."""
+    prefix = step.name.replace('/', '.')
+    return {f'{prefix}.{key}' for key in at_default(step.config)} if step.config else set()

@@ -17,8 +17,9 @@ from pathlib import Path
 import yaml
 
 from unidrive_perception.errors import UserError
+from unidrive_training.aside import write_json, write_text
 from unidrive_training.environment import environment
-from unidrive_training.evaluation.metrics_file import DETAILS, METRICS, write_json
+from unidrive_training.evaluation.metrics_file import DETAILS, METRICS
 from unidrive_training.experiment.child import command_line, run_child
 from unidrive_training.experiment.config import Experiment
 from unidrive_training.experiment.ledger import Ledger, State
@@ -48,7 +49,9 @@ def run_steps(experiment: Experiment, out: Path, steps: Sequence[Step], processe
         for number, step in enumerate(steps, 1):
             state = ledger.states[step.name]
             print(f'[{number}/{len(steps)}] {step.name}: {state.value}', flush=True)
-            if state is not State.DONE:
+            if state is State.DONE:
+                ledger.keep(step)
+            else:
                 print(f'    {command_line(step, processes)}', flush=True)
                 _do(step, out, ledger, processes, lock)
                 _record(experiment, out, steps, ledger)
@@ -75,22 +78,17 @@ def _lock(out: Path) -> Iterator[int]:
 def _do(step: Step, out: Path, ledger: Ledger, processes: int, lock: int) -> None:
     if step.name == 'report':
         _gather(out)
-    output = step.output.with_name(f'.{step.output.name}.part') if step.aside else step.output
     if ledger.states[step.name] is State.OUTDATED or not step.resumes:
         _remove(step.output)
-    if step.aside:
-        _remove(output)
-        output.parent.mkdir(parents=True, exist_ok=True)
+    step.output.parent.mkdir(parents=True, exist_ok=True)
     ledger.begin(step)
     started = time.monotonic()
-    status, sentence = run_child(step, output, processes, lock)
+    status, sentence = run_child(step, processes, lock)
     if status != 0:
         raise UserError(
             f'{step.name}: {sentence or _ending(status)}; when that is mended, start the same '
             f'`unidrive run` again (the step alone: {command_line(step, processes)})'
         )
-    if step.aside:
-        os.replace(output, step.output)
     ledger.finish(step, time.monotonic() - started)
 
 
@@ -99,10 +97,8 @@ def _write_configs(out: Path, steps: Sequence[Step]) -> None:
         if step.config:
             path = config_file(out, step.name)
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(f'.{path.name}.part')
             values = step.config.model_dump(mode='json')
-            partial.write_text(yaml.safe_dump(values, sort_keys=False))
-            os.replace(partial, path)
+            write_text(path, yaml.safe_dump(values, sort_keys=False))
 
 
 def _gather(out: Path) -> None:
@@ -117,12 +113,12 @@ def _gather(out: Path) -> None:
                 os.replace(partial, out / name)
         for name in ('tensorboard', 'worst'):
             if (source / name).exists():
-                (out / name).unlink(missing_ok=True)
+                _remove(out / name)  # a folder, where OUT was copied
                 (out / name).symlink_to(Path(source.name, name))
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)

@@ -43,13 +43,8 @@ class Step:
 
     @property
     def resumes(self) -> bool:
-        """Whether the same command goes on where it was interrupted."""
-        return self.arguments[0] in ('train', 'pseudo-label')
-
-    @property
-    def aside(self) -> bool:
-        """Whether the command would leave half a folder, which is made aside and renamed."""
-        return self.arguments[0] in ('convert', 'scenes', 'frames')
+        """Whether the same command goes on where it was interrupted; others begin anew."""
+        return self.arguments[0] in ('frames', 'train', 'pseudo-label')
 
     @property
     def parallel(self) -> bool:

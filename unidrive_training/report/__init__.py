@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+PAGE = 'report.html'
+
 
 def write_report(folder: Path) -> Path:
     """Write the page of the run in ``folder``, ``report.html``, and return its path.

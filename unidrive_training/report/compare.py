@@ -15,7 +15,7 @@ from typing import Any
 from unidrive_perception.errors import UserError
 from unidrive_training.evaluation.metrics_file import METRICS
 from unidrive_training.report.run_folder import RunFolder, read_run
-from unidrive_training.report.scores import COUNT, single_values
+from unidrive_training.report.scores import COUNT, SPLIT, single_values
 from unidrive_training.typed import flat
 
 FACTS = ('iterations', 'seconds', 'images_per_second', 'parameters')
@@ -69,7 +69,7 @@ class Row:
     def best(self) -> set[int]:
         """Columns with the highest mean; none where there is nothing to choose from."""
         means = [cell.mean for cell in self.cells if cell.runs]
-        if not self.is_score or len(means) < 2:
+        if not self.is_score or len(set(means)) < 2:
             return set()
         return {i for i, cell in enumerate(self.cells) if cell.runs and cell.mean == max(means)}
 
@@ -190,14 +190,35 @@ def _warnings(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
                 'so its scores cannot be compared'
             )
         if row.metric == COUNT:
-            warnings += [
-                f'{row.dataset} {row.task}: only {cell.runs} of {len(column.runs)} runs of '
-                f'{column.name} have it'
-                for cell, column in zip(row.cells, columns, strict=True)
-                if 0 < cell.runs < len(column.runs)
-            ]
+            warnings += _gaps(row, columns) + _splits(row, columns)
     scores = [row for row in rows if row.is_score]
     if len(columns) > 1 and not any(all(cell.runs for cell in row.cells) for row in scores):
         warnings.append('no score is common to all: they were evaluated on different datasets')
     runs = [run for column in columns for run in column.runs if not run.config]
     return warnings + [f'{run.path}: no config.yaml to compare the settings of' for run in runs]
+
+
+def _gaps(row: Row, columns: Sequence[Column]) -> list[str]:
+    """Runs that were not scored on what others were."""
+    where, pairs = f'{row.dataset} {row.task}', list(zip(row.cells, columns, strict=True))
+    without = ', '.join(column.name for cell, column in pairs if not cell.runs)
+    return [
+        *([f'{where}: not scored for {without}'] if without else []),
+        *(
+            f'{where}: only {cell.runs} of {len(column.runs)} runs of {column.name} have it'
+            for cell, column in pairs
+            if 0 < cell.runs < len(column.runs)
+        ),
+    ]
+
+
+def _splits(row: Row, columns: Sequence[Column]) -> list[str]:
+    """Scores on other images; older runs do not say of which split theirs are."""
+    scores = (run.scores.get(row.dataset, {}).get(row.task, {}) for c in columns for run in c.runs)
+    splits = sorted({str(found[SPLIT]) for found in scores if SPLIT in found})
+    if len(splits) < 2:
+        return []
+    return [
+        f'{row.dataset} {row.task}: scored on different splits ({", ".join(splits)}), '
+        'so its scores cannot be compared'
+    ]

@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 
 from unidrive_perception.errors import UserError
-from unidrive_training.evaluation.metrics_file import write_json
+from unidrive_training.aside import write_json
 from unidrive_training.report.compare import BY_CONFIG, compare
 from unidrive_training.report.compare_page import write_html
 from unidrive_training.report.compare_text import as_json, text_table

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from unidrive_training.report import PAGE
 from unidrive_training.report.curves import Log, read_log
 from unidrive_training.report.datasets import dataset_sections
 from unidrive_training.report.facts import fact_rows
@@ -43,7 +44,7 @@ def write_report(folder: Path) -> Path:
         'pictures': _guarded(run, 'Pictures', lambda: _pictures(log), []),
         'datasets': dataset_sections(run, lambda *work: _guarded(run, *work, None)),
     }
-    return write_page(folder / 'report.html', 'report.html', context)
+    return write_page(folder / PAGE, 'report.html', context)
 
 
 def write_page(path: Path, template: str, context: Mapping[str, Any]) -> Path:

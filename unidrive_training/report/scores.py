@@ -8,8 +8,13 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from unidrive_training.evaluation.metric_names import THREE_CLASSES, TOOLKIT, metric_name
+
 COUNT = 'images'
 """The one number of a task that is no score."""
+
+SPLIT = 'split'
+"""Of which images a task's scores are."""
 
 TRUTHS = 'truths'
 """The one mapping of a task that has no scores, but how much there is to find of each class."""
@@ -20,14 +25,6 @@ DRIVABLE_READINGS = (
     'over direct and alternative. Road IoU: direct and alternative as one, against background.'
 )
 
-_TITLES = {
-    'mean_iou': 'mIoU',
-    'pixel_accuracy': 'pACC',
-    'mean_accuracy': 'mACC',
-    'frequency_weighted_iou': 'fwIoU',
-    'iou': 'IoU',
-    'drivable_iou': 'road IoU',
-}
 HEADLINE = ('ap', 'ap50', 'ap75', 'mean_iou', 'bdd_mean_iou', 'drivable_iou', 'pixel_accuracy')
 """The metrics to look at first."""
 
@@ -35,14 +32,10 @@ HEADLINE = ('ap', 'ap50', 'ap75', 'mean_iou', 'bdd_mean_iou', 'drivable_iou', 'p
 def title(task: str, metric: str) -> str:
     """What a metric is called; of the drivable task, in which of the two readings."""
     if metric.startswith('bdd_'):
-        return f'{title("", metric.removeprefix("bdd_"))}, BDD100K toolkit'
-    words = metric.removesuffix('_per_class').replace('_', ' ')
-    if words[:2] in ('ap', 'ar'):
-        words = words[:2].upper() + words[2:]
-    name = _TITLES.get(metric, words)
+        return f'{metric_name(metric)}, {TOOLKIT}'
     if task == 'drivable' and metric not in (COUNT, 'drivable_iou'):
-        return f'{name}, three classes'
-    return name
+        return f'{metric_name(metric)}, {THREE_CLASSES}'
+    return metric_name(metric)
 
 
 def single_values(scores: Mapping[str, Any]) -> dict[str, float]:

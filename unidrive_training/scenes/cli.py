@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from unidrive_perception.errors import UserError
+from unidrive_training.aside import new_folder
 from unidrive_training.scenes.dataset import (
     SEEDS_PER_RUN,
     TASKS,
@@ -49,24 +51,30 @@ def run(args: argparse.Namespace) -> int:
     if args.format == 'bag':
         if out.exists():
             raise UserError(f'{out} exists; a bag is created anew, give a new OUT or remove it')
-        _bag(out, scenes, args)
+        _tell_of_bag(out, _bag(out, scenes, args))
         return 0
-    counts = {'train': write_dataset(out, 'train', scenes)}
-    if args.val_drives:
-        val = replace(scenes, drives=args.val_drives, validation=True)
-        counts['val'] = write_dataset(out, 'val', val)
+    topics = None
+    with new_folder(out) as partial:  # half a dataset looks like a small one
+        counts = {'train': write_dataset(partial, 'train', scenes)}
+        if args.val_drives:
+            val = replace(scenes, drives=args.val_drives, validation=True)
+            counts['val'] = write_dataset(partial, 'val', val)
+        if args.format == 'both':
+            topics = _bag(partial / 'bag', scenes, args)
     for split, count in counts.items():
         labels = ', '.join(f'{task} {count[task]}' for task in TASKS)
         print(f'{out} {split}: {count["images"]} images; labels: {labels}')
-    if args.format == 'both':
-        _bag(out / 'bag', scenes, args)
+    if topics:
+        _tell_of_bag(out / 'bag', topics)
     return 0
 
 
-def _bag(path: Path, scenes: SceneSet, args: argparse.Namespace) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    counts = write_bag(path, scenes, args.storage, args.image_transport == 'compressed')
-    print(f'{path}: ' + ', '.join(f'{topic} {count}' for topic, count in counts.items()))
+def _bag(path: Path, scenes: SceneSet, args: argparse.Namespace) -> dict[str, int]:
+    return write_bag(path, scenes, args.storage, args.image_transport == 'compressed')
+
+
+def _tell_of_bag(path: Path, topics: Mapping[str, int]) -> None:
+    print(f'{path}: ' + ', '.join(f'{topic} {count}' for topic, count in topics.items()))
 
 
 def _scene_set(args: argparse.Namespace) -> SceneSet:

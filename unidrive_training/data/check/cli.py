@@ -5,11 +5,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from pathlib import Path
 
 from unidrive_perception.errors import UserError
+from unidrive_training.aside import write_json
 from unidrive_training.data.bdd100k import check_folder
 from unidrive_training.data.check.files import SPLITS
 from unidrive_training.data.check.findings import NOTES, PROBLEMS
@@ -70,6 +70,4 @@ def _write_json(report: Report, args: argparse.Namespace) -> None:
         'problems': report.found.problems(),
         'notes': report.found.notes(),
     }
-    partial = args.json.with_name(f'{args.json.name}.part')
-    partial.write_text(json.dumps(document, indent=2) + '\n')
-    os.replace(partial, args.json)
+    write_json(args.json, document)

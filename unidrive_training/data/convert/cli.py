@@ -5,11 +5,10 @@
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
 from pathlib import Path
 
 from unidrive_perception.errors import UserError
+from unidrive_training.aside import new_folder
 from unidrive_training.data.convert import MissingSplit, camvid, idd_lite, kitti, nuimages
 
 _DATASETS = {
@@ -33,15 +32,8 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f'{args.source}: no such folder')
     if args.out.exists() and any(args.out.iterdir()):
         raise UserError(f'{args.out} is not empty; give a new folder')
-    # Aside until it is whole: half a dataset looks like a small one.
-    out = args.out.resolve()
-    partial = out.with_name(f'{out.name}.part')
-    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
-    try:
+    with new_folder(args.out) as partial:  # half a dataset looks like a small one
         counts = _convert(args.dataset, args.source, partial)
-        os.replace(partial, out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     for split, count in counts.items():
         print(f'{args.dataset} {split}: {count} images → {args.out}')
     return 0
