@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -29,6 +30,7 @@ from unidrive_training.data.sample import load_sample
 from unidrive_training.data.settings import apply_setting, load_setting
 from unidrive_training.engine import teachers
 from unidrive_training.engine.checkpoint import load_trained_model, save_checkpoint
+from unidrive_training.engine.pseudo_label_files import PseudoLabelFiles
 from unidrive_training.models.multitask import MultiTaskModel
 from unidrive_training.models.registry import HEADS
 
@@ -50,7 +52,7 @@ def save_teacher(folder, name, tasks, input_size, seed=0):
             torch.nn.init.normal_(stage.class_logits.bias, mean=-2.6)
     folder.mkdir()
     state = {'config': values, 'average': model.state_dict(), 'iteration': 1, 'seconds': 1.0}
-    save_checkpoint(folder, state)
+    save_checkpoint(folder, state | {'annotated': DETECTION.names}, 1)
     return folder
 
 
@@ -272,6 +274,81 @@ def test_a_finished_folder_says_so(data, runs, labelled, capsys):
     assert main(['pseudo-label', *arguments(data, labelled, runs)]) == 0
     assert 'all pseudo-labels are there already' in capsys.readouterr().out
     assert contents(labelled) == before and not (labelled / '.work').exists()
+
+
+def part_of(data, root, names):
+    """A folder with some of the images and all labels."""
+    images = root / 'images' / '100k' / 'train'
+    images.mkdir(parents=True)
+    (root / 'labels').symlink_to(data / 'labels')
+    for name in names:
+        shutil.copy(data / f'images/100k/train/{name}.jpg', images)
+    return images
+
+
+def test_what_is_new_joins_a_finished_folder(data, runs, labelled, tmp_path, monkeypatch, capsys):
+    """One image at a time, so that the result is that of all at once, to the last bit."""
+    one = ('--batch-size', '1')
+    whole, grown, root = tmp_path / 'whole', tmp_path / 'grown', tmp_path / 'data'
+    images = part_of(data, root, ['00', '05', '07', '13'])
+    (images / '03.jpg').write_bytes(b'half')
+    assert main(['pseudo-label', *arguments(root, grown, runs, *one)]) == 0
+    masks = {path: path.stat().st_mtime_ns for path in grown.rglob('*.png')}
+    for name in ('03', '06', '12'):  # one that can be read now, a new one, one with all labels
+        shutil.copy(data / f'images/100k/train/{name}.jpg', images)
+    capsys.readouterr()
+    with pytest.raises(
+        UserError, match=r'1 of 7 images have neither .* 06 \(drivable, semantic\)'
+    ):
+        add_pseudo_labels(read_split(root, 'train'), grown)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(PseudoLabelFiles, '_replace', dying_before_the_index(grown, Killed))
+        main(['pseudo-label', *arguments(root, grown, runs, *one)])
+    with pytest.raises(UserError, match='unfinished; run the same'):
+        add_pseudo_labels(read_split(root, 'train'), grown)
+    assert main(['pseudo-label', *arguments(root, grown, runs, *one)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count('7 images, to label: detection 1, semantic 1, drivable 2') == 2
+    assert '; 2 are done already' in printed
+    assert all(path.stat().st_mtime_ns == then for path, then in masks.items())
+    assert main(['pseudo-label', *arguments(root, whole, runs, *one)]) == 0
+    assert contents(grown) == contents(whole)
+    assert all(
+        len(record.tasks()) == 3 for record in add_pseudo_labels(read_split(root, 'train'), grown)
+    )
+    assert main(['pseudo-label', *arguments(root, grown, runs, *one)]) == 0
+    assert 'all pseudo-labels are there already' in capsys.readouterr().out
+
+
+class Killed(Exception):
+    pass
+
+
+def dying_before_the_index(folder, error):
+    replace = PseudoLabelFiles._replace
+
+    def write(files, path, content):
+        if path == folder / 'pseudo_labels.json':
+            raise error
+        replace(files, path, content)
+
+    return write
+
+
+def test_pseudo_labels_of_other_data_or_another_setting(data, labelled, tmp_path):
+    records = read_split(data, 'train')
+    fewer = [record.only(['semantic', 'drivable']) for record in records]
+    match = (
+        r'5 of 14 images .* the first 04 \(detection\); run the same .* data, setting and tasks'
+    )
+    with pytest.raises(UserError, match=match):
+        add_pseudo_labels(fewer, labelled)
+    others = [replace(record, name=f'x{record.name}') for record in records]
+    with pytest.raises(
+        UserError, match=r'12 of 14 images .* the first x00 \(detection, drivable\)'
+    ):
+        add_pseudo_labels(others, labelled)
 
 
 def refusal(capsys, *given):

@@ -59,10 +59,12 @@ def add_pseudo_labels(
 ) -> list[Record]:
     """The records with what ``folder`` has for the tasks that they lack; a true label stays.
 
-    Raises UserError when the folder is unfinished, holds another split or no pseudo-labels.
+    Raises UserError when the folder is unfinished, holds another split or no pseudo-labels, and
+    when records that its teachers could read still lack a label of their tasks.
     """
     folder = Path(folder)
-    made_for = read_index(folder)['split']
+    index = read_index(folder)
+    made_for = index['split']
     if made_for != split:
         raise UserError(f'{folder}: pseudo-labels of {made_for}, not of {split}; give others')
     boxes = read_boxes(boxes_file(folder, split))
@@ -79,4 +81,23 @@ def add_pseudo_labels(
         if 'detection' in missing:
             missing['boxes'] = missing.pop('detection')
         added.append(replace(record, pseudo=pseudo, **missing))
+    _check_all_labelled(added, folder, index)
     return added
+
+
+def _check_all_labelled(records: Sequence[Record], folder: Path, index: dict[str, Any]) -> None:
+    """The data may have grown since, or be others, or have other true labels."""
+    unreadable, teachers = set(index['unreadable']), set(index['teachers'])
+    lacking = {
+        record.name: teachers.difference(record.tasks())
+        for record in records
+        if record.name not in unreadable and not teachers.issubset(record.tasks())
+    }
+    if lacking:
+        name, tasks = next(iter(lacking.items()))
+        raise UserError(
+            f'{folder}: {len(lacking)} of {len(records)} images have neither a label nor a '
+            f'pseudo-label, the first {name} ({", ".join(sorted(tasks))}); run the same '
+            '`unidrive pseudo-label` again, which labels what is new, or give the folder that '
+            'was made for these data, setting and tasks'
+        )

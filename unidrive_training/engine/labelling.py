@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The pass of the teachers over the images, shared out in batches among the processes.
 
-Which images make a batch depends neither on the number of processes nor on what is done already:
-a result is a matter of the image, the teacher and the batch size only, to the last bit.
+Which images make a batch depends neither on the number of processes nor on what an interrupted run
+has done: a result is a matter of the jobs, the teacher and the batch size only, to the last bit.
 """
 
 from __future__ import annotations

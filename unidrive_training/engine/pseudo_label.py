@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Label every image that lacks a label of a teacher's task."""
+    """Label every image that lacks a label of a teacher's task; of a finished folder, what is new
+    and what could not be read.
+    """
     thresholds = _check(args)
     paths = _teacher_paths(args.teacher)
     setting = load_setting(args.setting) if args.setting else None
@@ -64,13 +66,14 @@ def run(args: argparse.Namespace) -> int:
     settings = _settings(args, setting, teachers, thresholds)
     files = PseudoLabelFiles(args.out, args.split)
     leads = distributed.rank() == 0
-    if files.open(settings):
+    labelled = files.open(settings)
+    jobs = _jobs(records, paths, labelled or {})
+    if labelled is not None and not jobs:
         if leads:
             files.tidy()
             print(f'{args.out}: all pseudo-labels are there already')
         return 0
-    jobs = [Job(r, tuple(t for t in paths if t not in r.tasks())) for r in records]
-    jobs = [job for job in jobs if job.tasks]
+    files.begin(settings)
     wait = distributed.patient_barrier()
     done = files.done()
     if leads:
@@ -153,6 +156,18 @@ def _settings(
             for task in teacher.tasks
         },
     }
+
+
+def _jobs(
+    records: Sequence[Record], tasks: Collection[str], labelled: Mapping[str, Collection[str]]
+) -> list[Job]:
+    """What has neither a true label nor one in ``labelled``: image → tasks."""
+    jobs = []
+    for record in records:
+        there = {*record.tasks(), *labelled.get(record.name, ())}
+        if missing := tuple(task for task in tasks if task not in there):
+            jobs.append(Job(record, missing))
+    return jobs
 
 
 def _begun(jobs: Sequence[Job], images: int, done: set[str]) -> str:

@@ -3,15 +3,17 @@
 """The output folder of ``unidrive pseudo-label``, of which a kill at any moment loses nothing.
 
 Below ``.work`` each finished image has a small JSON file, written last, beside the settings that
-it was made with. When all images have theirs, they become one detection JSON and the index.
+it was made with. When all images have theirs, they become one detection JSON and the index. Images
+that come later are done likewise, and join those that are there.
 """
 
 from __future__ import annotations
 
+import heapq
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from unidrive_perception.errors import UserError
 from unidrive_training import distributed
 from unidrive_training.data.bdd100k import Record
 from unidrive_training.data.pseudo_labels import INDEX, WORK, boxes_file, mask_file
+from unidrive_training.data.scalabel import FrameFile
 from unidrive_training.engine.teachers import PseudoLabels
 
 
@@ -34,9 +37,10 @@ class PseudoLabelFiles:
         self._work = folder / WORK
         self._images = self._work / 'images'
         self._index = folder / INDEX
+        self._finished: dict[str, Any] = {}
 
-    def open(self, settings: dict[str, Any]) -> bool:
-        """Begin or go on; whether all is done already.
+    def open(self, settings: dict[str, Any]) -> dict[str, list[str]] | None:
+        """Which tasks each image of a finished folder is labelled for, else ``None``.
 
         Raises UserError when the folder was begun with other settings or holds something else.
         """
@@ -48,12 +52,18 @@ class PseudoLabelFiles:
                         f'{self.folder}: its pseudo-labels were begun otherwise ({change}); run '
                         'the same command, or give a new folder'
                     )
-                return path == self._index
+                if path == self._index:
+                    self._finished = then
+                    return {name: list(tasks) for name, tasks in then['images'].items()}
+                return None
         if self.folder.exists() and {path.name for path in self.folder.iterdir()} - {WORK}:
             raise UserError(f'{self.folder} holds other files; give a new folder')
+        return None
+
+    def begin(self, settings: dict[str, Any]) -> None:
+        """Begin, or go on with what was begun."""
         self._images.mkdir(parents=True, exist_ok=True)
         self._replace(self._work / INDEX, json.dumps(settings, indent=2).encode())
-        return False
 
     def done(self) -> set[str]:
         """Names of the images that need nothing more."""
@@ -73,36 +83,50 @@ class PseudoLabelFiles:
         self._finish(name, {'unreadable': True})
 
     def merge(self, settings: dict[str, Any], names: Iterable[str], classes: list[str]) -> dict:
-        """One detection JSON and the index, which is returned, for all images; nothing else stays.
+        """One detection JSON and the index, which is returned: of the images called ``names``, and
+        of those that were finished before. Nothing else stays.
 
         ``classes``: names of the detection classes that are labelled.
         """
-        facts: dict[str, dict] = {}
+        facts: dict[str, dict] = dict(self._finished.get('images', {}))
         unreadable: list[str] = []
+        fresh = self._fresh_frames(sorted(names), facts, unreadable)
         partial = self._work / 'boxes.json'
         with partial.open('w') as file:
             file.write('{"frames": [')
-            separator = '\n'
-            for name in names:
-                image = self._read(name)
-                if 'unreadable' in image:
-                    unreadable.append(name)
-                    continue
-                facts[name] = image['facts']
-                if image['boxes'] is not None:
-                    frame = {'name': image['file'], 'attributes': {}, 'timestamp': 0}
-                    file.write(separator + json.dumps(frame | {'labels': image['boxes']}))
-                    separator = ',\n'
+            separator, last = '\n', None
+            for frame in heapq.merge(fresh, self._finished_frames(), key=_name):
+                if _name(frame) != last:  # a killed merge may have brought it there before
+                    file.write(separator + json.dumps(frame))
+                    separator, last = ',\n', _name(frame)
             categories = [{'name': name} for name in classes]
             file.write(f'\n], "config": {json.dumps({"categories": categories})}}}\n')
         if 'detection' in settings['teachers']:
             path = boxes_file(self.folder, self.split)
             path.parent.mkdir(parents=True, exist_ok=True)
             os.replace(partial, path)
-        index = settings | {'images': facts, 'unreadable': unreadable}
+        index = settings | {'images': dict(sorted(facts.items())), 'unreadable': unreadable}
         self._replace(self._index, json.dumps(index, indent=1).encode())
         self.tidy()
         return index
+
+    def _fresh_frames(
+        self, names: Iterable[str], facts: dict[str, dict], unreadable: list[str]
+    ) -> Iterator[dict[str, Any]]:
+        """The boxes of the images below ``.work``; puts what else is known of them where given."""
+        for name in names:
+            image = self._read(name)
+            if 'unreadable' in image:
+                unreadable.append(name)
+                continue
+            facts[name] = facts.get(name, {}) | image['facts']
+            if image['boxes'] is not None:
+                frame = {'name': image['file'], 'attributes': {}, 'timestamp': 0}
+                yield frame | {'labels': image['boxes']}
+
+    def _finished_frames(self) -> Iterable[dict[str, Any]]:
+        path = boxes_file(self.folder, self.split)
+        return FrameFile(path) if self._finished and path.is_file() else ()
 
     def tidy(self) -> None:
         """Remove what a kill after the index was written has left."""
@@ -123,6 +147,10 @@ class PseudoLabelFiles:
         partial = self._work / f'{path.name}.{distributed.rank()}.{os.getpid()}.part'
         partial.write_bytes(content)
         os.replace(partial, path)
+
+
+def _name(frame: dict[str, Any]) -> str:
+    return os.path.splitext(frame['name'])[0]
 
 
 def _png(mask: np.ndarray) -> bytes:
