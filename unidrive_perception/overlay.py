@@ -24,7 +24,8 @@ def draw_overlay(
 ) -> np.ndarray:
     """A new (H, W, 3) uint8 RGB image: ``rgb`` with tinted masks, boxes, names and scores.
 
-    Unknown mask pixels and classes whose colour is black (drivable background) stay as they are.
+    A score of NaN, as truth has it, is left out. Unknown mask pixels and classes whose colour is
+    black (drivable background) stay as they are.
     """
     picture = rgb
     for mask, task, opacity in (
@@ -39,7 +40,8 @@ def draw_overlay(
     # best last, so that it is on top
     for i in reversed(range(len(prediction.boxes))):
         info = classes[prediction.class_ids[i]]
-        caption = f'{info.name} {prediction.scores[i]:.2f}'
+        score = prediction.scores[i]
+        caption = info.name if np.isnan(score) else f'{info.name} {score:.2f}'
         _draw_box(picture, prediction.boxes[i], caption, info.color)
     return picture
 

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Overlay and picture grid: the right pixels in the right colours, and nothing else touched."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tiny_bundle import LABELS
@@ -64,6 +66,16 @@ def test_boxes_are_drawn_in_their_class_colours():
         assert tuple(drawn[int((y0 + y1) / 2), round(x0)]) == info.color
     assert (drawn[110:190, 110:190] == 100).all()  # the inside stays visible
     assert (drawn[:60] == 100).all()
+
+
+def test_truth_is_named_without_a_score():
+    image = np.full((200, 400, 3), 100, np.uint8)
+    scored = prediction((200, 400), [[20, 60, 300, 150]])
+    captions = [
+        (draw_overlay(image, shown, BDD100K_LABELS)[:56] != 100).any((0, 2)).sum()
+        for shown in (scored, replace(scored, scores=np.array([np.nan])))
+    ]
+    assert 20 < captions[1] < captions[0] - 15  # pixels of width
 
 
 @pytest.mark.parametrize('box', [[0, 0, 5, 5], [75, 55, 80, 60], [0, 0, 80, 60]])

@@ -59,7 +59,8 @@ def table_rows():
 @pytest.mark.parametrize('words', [*commands()], ids=' '.join)
 def test_a_command_can_be_given(words, monkeypatch):
     monkeypatch.chdir(REPO)
-    monkeypatch.setenv('UNIDRIVE_DATA', 'data')
+    for name in ('UNIDRIVE_DATA', 'NUIMAGES'):
+        monkeypatch.setenv(name, 'data')
     parser = argparse.ArgumentParser()
     importlib.import_module(COMMANDS[words[0]][0]).add_arguments(parser)
     args = parser.parse_args(words[1:])
@@ -80,7 +81,7 @@ def test_what_a_table_sets_can_be_set(config, settings):
 
 
 def check_model(config):
-    """Options of its parts are looked at when it is built."""
+    """Options of its parts are looked at when it is built, names of parts thereafter."""
     with torch.device('meta'):
         MultiTaskModel(config.model)
 

@@ -4,14 +4,18 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import yaml
+from drive_bags import FRONT, write_drive
+from sample_bags import write_images
 from tiny_training import tiny_config
 
 from unidrive_perception.errors import UserError
@@ -351,6 +355,7 @@ def trained_by_hand(run_file, tmp_path):
     folder.mkdir()
     (folder / 'config.yaml').write_text(yaml.safe_dump(config))
     (folder / 'checkpoint_0000002.pt').touch()
+    (folder / 'report.html').touch()
     write_metrics(folder, 'a', {}, {'iterations': 2, 'seconds': 60.0, 'images_per_second': 1.0})
     return path, out
 
@@ -375,6 +380,7 @@ def test_a_training_done_by_hand_counts(trained_by_hand):
     [
         (lambda run: (run / 'config.yaml').unlink(), r'config\.yaml: No such file'),
         (lambda run: (run / 'metrics.json').unlink(), 'its training is not finished'),
+        (lambda run: (run / 'report.html').unlink(), 'its training is not finished'),
         (lambda run: write_metrics(run, 'a', {}, {'iterations': 2}), 'training is not finished'),
         (lambda run: (run / 'checkpoint_0000003.pt').touch(), 'its training is not finished'),
         (lambda run: (run / '../.done/data/scenes.json').unlink(), 'scenes was there before'),
@@ -472,6 +478,30 @@ def test_interrupting_ends_the_child_too(run_file, tmp_path):
     assert not any((out / 'data').iterdir())  # nothing is left, nor drawn any more
 
 
+def test_frames_go_on(run_file, tmp_path):
+    path, out = run_file(), tmp_path / 'out'
+    experiment, steps = steps_of(path, out)
+    (drive,) = [step for step in steps if step.name == 'data/drive']
+    write_images(tmp_path / 'frames', ['0.png', '1.png'])
+    Ledger(experiment, out, steps).begin(drive)
+    assert main(list(drive.arguments)) == 0
+    before = {file: file.stat().st_ctime_ns for file in drive.output.rglob('*.jpg')}
+    write_images(tmp_path / 'frames', ['0.png', '1.png', '2.png'])
+    run_steps(experiment, out, [drive], 1)
+    now = {file: file.stat().st_ctime_ns for file in drive.output.rglob('*.jpg')}
+    assert len(before) == 2 and len(now) == 3 and before.items() < now.items()
+
+
+def test_a_copied_folder_is_reported_again(tmp_path):
+    """Links may have become folders in it."""
+    (tmp_path / 'student' / 'tensorboard').mkdir(parents=True)
+    (tmp_path / 'tensorboard' / 'old').mkdir(parents=True)
+    for _ in range(2):
+        runner._gather(tmp_path)
+        assert (tmp_path / 'tensorboard').readlink() == Path('student/tensorboard')
+    assert (tmp_path / 'student' / 'tensorboard').is_dir()
+
+
 def test_two_runs_do_not_share_a_folder(run_file, tmp_path, monkeypatch):
     monkeypatch.setattr(runner, '_PATIENCE', 0.1)
     out = tmp_path / 'out'
@@ -508,40 +538,65 @@ def test_the_small_street_experiment_is_ready_to_run(
     experiment, steps = steps_of(path, tmp_path / 'out')
     for step in steps:
         check_arguments(step)
+    scored = {n for s in experiment.trainings().values() for n in s.validation}
+    assert scored == set(experiment.evaluation.data)
+    assert all(s.validation for name, s in experiment.trainings().items() if name != 'pretrain')
     labelled = {n: e.tasks for n, e in experiment.data.items() if e.labelled and n != 'scenes'}
     assert all(len(tasks) == 1 for tasks in labelled.values())
     assert {task for tasks in labelled.values() for task in tasks} == set(TASKS)
     assert {s.model_extra['phases'][0]['input_size'][1] for s in experiment.trainings().values()}
 
 
-def test_a_whole_experiment_survives_being_killed(run_file, tmp_path, scenes):
-    """Every command for real; one task, because each command takes seconds to start."""
-    for file in sorted(scenes.glob('images/100k/train/*'))[:3]:
-        shutil.copy(file, tmp_path / 'frames')
+def test_a_whole_experiment_survives_being_killed(run_file, tmp_path):
+    """Every command for real, from a bag to a page; one task, as each command takes seconds."""
+    bag = write_drive(tmp_path / 'bag', count=3)
+    drive = {'frames': [str(bag)], 'topic': [FRONT], 'rate': 0}
     training = {'base': 'tiny.yaml', 'data': {'scenes': 1}, 'backbone_from': 'pretrain'}
-    student = training | {'data': {'scenes': 3, 'drive': 1}, 'validation': ['scenes']}
+    training |= {'validation': ['scenes']}
+    student = training | {'data': {'scenes': 3, 'drive': 1}}
     student['model'] = {'heads': {'detection': None, 'drivable': None}}
-    path, out = run_file(teachers={'semantic': training}, student=student), tmp_path / 'out'
-    overrides = ['student.checkpoint_every=1', 'student.phases.1.iterations=12']
+    data = {'scenes': {'scenes': SCENES, 'weight': 2}, 'drive': drive}
+    path = run_file(data=data, teachers={'semantic': training}, student=student)
+    out, overrides = tmp_path / 'out', ['student.checkpoint_every=1']
+    overrides.append('student.phases.1.iterations=12')
     killed = run(path, out, *overrides)
-    wait_for(lambda: any((out / 'student').glob('checkpoint_*.pt')), 200)
+    wait_for(
+        lambda: killed.poll() is not None or any((out / 'student').glob('checkpoint_*.pt')), 200
+    )
     killed.kill()
-    killed.communicate()
+    assert killed.communicate() and killed.returncode == -signal.SIGKILL
     going_on = run(path, out, *overrides)
     printed, error = going_on.communicate(timeout=200)
     assert going_on.returncode == 0, error
     assert '[6/9] student: goes on' in printed
     assert printed.count('done before') == 2 * 5  # in the list and in the tree
+    table = printed[printed.index('report  ') :]
+    assert re.search(r'^ +student +teachers/semantic$', table, re.MULTILINE)
+    assert re.search(r'^scenes · semantic\n  mIoU +0\.\d+', table, re.MULTILINE)
     metrics = json.loads((out / 'metrics.json').read_text())
     assert set(metrics['scores']['scenes']) == {'semantic'}
-    assert read_split(out / 'data' / 'drive', 'train')[0].tasks() == []
+    frames = read_split(out / 'data' / 'drive', 'train')
+    assert len(frames) == 3 and not any(record.tasks() for record in frames)
     pseudo = json.loads((out / 'pseudo_labels' / 'drive' / 'pseudo_labels.json').read_text())
-    assert len(pseudo['images']) == 3
+    assert set(pseudo['images']) == {record.name for record in frames}
     config = load_config(out / 'configs' / 'student.yaml')
     assert config == load_config(out / 'student' / 'config.yaml')
+    assert config.data[1].pseudo == out / 'pseudo_labels' / 'drive'
     manifest = (out / 'bundle' / 'manifest.yaml').read_text()
     assert 'mean_iou' in manifest and str(tmp_path) not in manifest
     assert (out / 'report.html').exists()
     steps = json.loads((out / 'experiment.json').read_text())['steps']
     assert all(step['seconds'] is not None for step in steps)
     assert main(['run', str(path), str(out), *overrides]) == 0
+
+    # As if other machines had done what takes long, by the commands of a dry run.
+    marks = out / '.done'
+    for name in ('teachers/semantic', 'pseudo_labels/drive', 'student', 'evaluation'):
+        (marks / f'{name}.json').unlink()
+    shutil.rmtree(out / 'evaluation')
+    states = states_of(path, out, *overrides)
+    done = [name for name, state in states.items() if state == 'DONE']
+    assert done[2:] == ['pretrain', 'teachers/semantic', 'pseudo_labels/drive', 'student']
+    assert states['evaluation'] == 'NEW'
+    with pytest.raises(UserError, match=r'made otherwise: teachers\.semantic\.threshold was 0\.3'):
+        states_of(path, out, *overrides, 'pseudo_labels.mask_confidence=0.2')

@@ -61,6 +61,9 @@ def test_a_run_file_has_all_steps_on_one_setting(path):
         (source,) = steps[name].config.data
         assert (str(source.root), source.setting) == ('data/bdd100k', setting.name)
         assert (source.pseudo is not None) == (name == 'student')
+        assert (
+            steps[name].config.validation == (source.root,) and steps[name].config.evaluate_every
+        )
     labels = ' '.join(steps['pseudo_labels/bdd'].arguments)
     assert f'--setting {setting.name}' in labels
     assert '--box-score 0.5 --mask-confidence 0.3' in labels
@@ -75,6 +78,21 @@ def test_the_students_are_of_two_kinds():
         assert (student.model.language is not None) == spoken
         assert [phase.tuning for phase in student.phases] == ['adapt', 'finetune']
         assert [phase.epochs for phase in student.phases] == [1, 35]
+
+
+def test_nuimages_has_two_tasks(monkeypatch):
+    monkeypatch.setenv('NUIMAGES', '/data/nuimages')
+    path = FOLDER / 'nuimages_lv_adapter.yaml'
+    steps = {step.name: step for step in plan(load_experiment(path, []), Path('out'))}
+    assert list(steps) == ['data/nuimages', 'student', 'evaluation', 'bundle', 'report']
+    assert steps['data/nuimages'].arguments[:3] == ('convert', 'nuimages', '/data/nuimages')
+    student = steps['student'].config
+    assert list(student.model.heads) == ['detection', 'semantic'] and student.model.language
+    assert student.data[0].tasks == ('detection', 'semantic')
+    baseline = ['student.base=' + str(FOLDER / 'self_training_resnet50.yaml')]
+    student = plan(load_experiment(path, baseline), Path('out'))[1].config
+    assert list(student.model.heads) == ['detection', 'semantic'] and not student.model.language
+    assert [phase.tuning for phase in student.phases] == ['finetune']
 
 
 def test_epochs_are_of_the_labelled_images():

@@ -89,7 +89,9 @@ def write_run(folder: Path) -> Path:
     facts = {'iterations': 12345, 'seconds': 3725.0, 'parameters': 4_560_000, 'commit': 'abc123'}
     facts |= {'machine': {'cpu': 'Abacus', 'cores': 3, 'gpus': ['H', 'H']}, 'seed': 7}
     write_metrics(folder, 'a run', {'tiny': evaluation()}, facts)
-    (folder / 'config.yaml').write_text('name: a config\nmodel: {fpn: {channels: 64}}\n')
+    weights = 'loss_weights: {detection: 1.5, drivable: 0.7}'
+    text = f'name: a config\nmodel: {{fpn: {{channels: 64}}}}\n{weights}\n'
+    (folder / 'config.yaml').write_text(text)
     versions = {'versions': {'torch': '9.9.9', 'unidrive': None}}
     (folder / 'environment.json').write_text(json.dumps(versions))
     pictures = folder / 'worst' / 'tiny' / 'detection'
@@ -202,7 +204,9 @@ def test_the_page_has_every_figure(page):
         'tiny semantic: scores of the classes',
         'tiny semantic: confusion',
     }
-    assert {'total and tasks', 'detection'} <= set(figures['Loss over iterations'].split('\n'))
+    losses = set(figures['Loss over iterations'].split('\n'))
+    assert {'weighted total, and tasks', 'detection'} <= losses
+    assert 'the sum of the tasks, each times its weight (detection 1.5).' in page.text
     assert '0.1\n' in figures['Loss over iterations']  # a power of ten: the axis is logarithmic
     progress = figures['Progress over iterations']
     assert 'learning rate' in progress and 'images per second' in progress

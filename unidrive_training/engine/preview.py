@@ -85,7 +85,7 @@ def _drawn(sample: Sample, tasks: list[str]) -> np.ndarray:
     label = Prediction(
         sample.image.shape[:2],
         boxes,
-        np.ones(len(boxes), np.float32),
+        np.full(len(boxes), np.nan, np.float32),
         class_ids,
         sample.semantic if 'semantic' in tasks else None,
         sample.drivable if 'drivable' in tasks else None,

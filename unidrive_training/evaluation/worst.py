@@ -68,13 +68,13 @@ def _picture(task: str, example: Example, predictor: AnyPredictor) -> np.ndarray
 
 
 def _truth(task: str, example: Example) -> Prediction:
-    """The label as the perfect prediction; crowd boxes, which count nowhere, are left out."""
+    """The label as a prediction without scores; crowd boxes, which count nowhere, are left out."""
     boxes, ids = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
     if task == 'detection':
         labels = example.record.boxes
         boxes, ids = labels.boxes[~labels.crowd], labels.class_ids[~labels.crowd]
     masks = {t: example.masks.get(t) for t in ('semantic', 'drivable')}
-    return Prediction(example.rgb.shape[:2], boxes, np.ones(len(boxes)), ids, **masks)
+    return Prediction(example.rgb.shape[:2], boxes, np.full(len(boxes), np.nan), ids, **masks)
 
 
 def _only(task: str, prediction: Prediction, example: Example) -> Prediction:

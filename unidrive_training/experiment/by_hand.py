@@ -13,6 +13,7 @@ from unidrive_training.engine import pseudo_label
 from unidrive_training.engine.checkpoint import checkpoint_name, checkpoints, config_change
 from unidrive_training.evaluation.metrics_file import METRICS, read_metrics
 from unidrive_training.experiment.steps import Step
+from unidrive_training.report import PAGE
 from unidrive_training.typed import first_change, flat, read_yaml
 
 
@@ -33,7 +34,8 @@ def _check_training(step: Step) -> float:
     then = read_yaml(step.output / 'config.yaml')
     if change := config_change(then, step.config, FREE):
         raise UserError(f'its config is another one: {change}')
-    facts = read_metrics(step.output)['facts'] if (step.output / METRICS).exists() else {}
+    written = all((step.output / name).exists() for name in (METRICS, PAGE))
+    facts = read_metrics(step.output)['facts'] if written else {}
     last = [path.name for path in checkpoints(step.output)[-1:]]
     # The rate of the whole training is known at its end, `unidrive evaluate` writes the others.
     if 'images_per_second' not in facts or last != [checkpoint_name(facts['iterations'])]:

@@ -80,7 +80,7 @@ def _check_training(step: Step) -> Shapes:
         for phase in config.phases:
             quotas([source.weight for source in config.data], phase.batch_size)
         with torch.device('meta'):
-            backbone = MultiTaskModel(config.model).backbone
+            model = MultiTaskModel(config.model)
     except UserError as error:
         raise UserError(f'{where}: {error}') from error
-    return {name: weight.shape for name, weight in backbone.state_dict().items()}
+    return {name: weight.shape for name, weight in model.backbone.state_dict().items()}

@@ -11,7 +11,6 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 
 import yaml
@@ -24,6 +23,7 @@ from unidrive_training.experiment.child import command_line, run_child
 from unidrive_training.experiment.config import Experiment
 from unidrive_training.experiment.ledger import Ledger, State
 from unidrive_training.experiment.steps import Step, config_file
+from unidrive_training.experiment.summary import durations, scores
 
 _PATIENCE = 15.0  # seconds: a killed run's child needs a moment to end, too
 
@@ -38,7 +38,7 @@ def show(experiment: Experiment, out: Path, steps: Sequence[Step], processes: in
 
 
 def run_steps(experiment: Experiment, out: Path, steps: Sequence[Step], processes: int) -> None:
-    """Do what is not done yet, then print what was done when.
+    """Do what is not done yet, then print how long it all took and what the models score.
 
     Raises UserError, with the command's own sentence, when a step fails.
     """
@@ -56,7 +56,9 @@ def run_steps(experiment: Experiment, out: Path, steps: Sequence[Step], processe
                 _do(step, out, ledger, processes, lock)
                 _record(experiment, out, steps, ledger)
         _record(experiment, out, steps, ledger)
-        print(_tree(steps, ledger))
+        print(durations(steps, ledger))
+        if table := scores(steps):
+            print(f'\n{table}')
 
 
 @contextmanager
@@ -147,18 +149,3 @@ def _record(experiment: Experiment, out: Path, steps: Sequence[Step], ledger: Le
         ],
     }
     write_json(out / 'experiment.json', record)
-
-
-def _tree(steps: Sequence[Step], ledger: Ledger) -> str:
-    """A line per step: how long it took, and whether it was done now."""
-    lines, above = [], ''
-    for step in steps:
-        group, _, name = step.name.rpartition('/')
-        if group and group != above:
-            lines.append(group)
-        above = group
-        title = f'  {name}' if group else name
-        took = timedelta(seconds=round(ledger.seconds(step.name) or 0))
-        when = 'done before' if ledger.states[step.name] is State.DONE else 'done now'
-        lines.append(f'{title:24} {took!s:>10}  {when}')
-    return '\n'.join(lines)

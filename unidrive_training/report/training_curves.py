@@ -34,7 +34,7 @@ def curve_sections(log: Log, run: RunFolder) -> list[dict[str, Any]]:
     """``{title, note, svg}`` of each group of curves that there is something for."""
     validation = _validation(log) or _history(run)
     groups = [
-        ('Loss', _SMOOTHED, _loss_panels(log)),
+        ('Loss', f'{_SMOOTHED} {_total_note(log, run)}', _loss_panels(log)),
         ('Progress', _SMOOTHED, _progress_panels(log)),
         ('Validation', 'Over the iterations; higher is better.', _validation_panels(validation)),
     ]
@@ -49,11 +49,20 @@ def curve_sections(log: Log, run: RunFolder) -> list[dict[str, Any]]:
     return sections
 
 
+def _total_note(log: Log, run: RunFolder) -> str:
+    """What the total is made of."""
+    weights = run.config.get('loss_weights')
+    weights = weights if isinstance(weights, dict) else {}
+    known = [task for task in weights if f'loss/{task}' in log.curves]
+    listed = f' ({", ".join(f"{task} {weights[task]}" for task in known)})' if known else ''
+    return f'The total is the sum of the tasks, each times its weight{listed}.'
+
+
 def _loss_panels(log: Log) -> list[Panel]:
     """The total and the tasks together, then the terms of each task."""
     losses = log.below('loss')
     whole = {name: curve for name, curve in losses.items() if '/' not in name}
-    panels = [_panel('total and tasks', whole)] if whole else []
+    panels = [_panel('weighted total, and tasks', whole)] if whole else []
     for task in dict.fromkeys(name.split('/')[0] for name in losses if '/' in name):
         terms = {
             n.removeprefix(f'{task}/'): c for n, c in losses.items() if n.startswith(f'{task}/')
