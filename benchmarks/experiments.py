@@ -147,12 +147,17 @@ def run(options: argparse.Namespace) -> None:
     call([*UNIDRIVE, 'run', EXPERIMENT, out, *options.set])
     write_texts(out / 'text_features.safetensors')
     clip = write_clip_configs(out)
-    call([*UNIDRIVE, 'train', clip, out / 'pretrain_clip', '--device', 'cpu'])
+    if not (out / 'pretrain_clip' / 'metrics.json').exists():
+        call([*UNIDRIVE, 'train', clip, out / 'pretrain_clip', '--device', 'cpu'])
     chosen = [v for v in VARIANTS if not options.only or v.group in options.only]
     jobs = [(variant, seed) for seed in options.seeds for variant in chosen]
+    failed = False
     with ThreadPoolExecutor(options.jobs) as pool:
         for result in pool.map(lambda job: train(out, *job), jobs):
             print(result, flush=True)
+            failed |= 'FAILED' in result
+    if failed:
+        sys.exit(1)
 
 
 def call(command: list) -> None:

@@ -201,7 +201,6 @@ def test_folders_may_be_named_by_variables(run_file, tmp_path, monkeypatch):
         ('teachers={}', r'pseudo_labels needs teachers'),
         ('student.model.backbone.width=32', r'student\.backbone_from: the backbone of pretrain'),
         ('pretrain.model.heads.semantic.name=yolo', r"pretrain: head: unknown name 'yolo'"),
-        ('student.rate_factors={bakcbone: 0.1}', r"student: rate_factors: no parameter has 'bakc"),
         ('student.phases.0.batch_size=1', r'student: batch_size 1 is smaller than the 2'),
         ('data.scenes.root=x', r'data\.scenes: give exactly one of root, convert, scenes, frames'),
         ('data.drive.rat=3', r'data/drive: unrecognized arguments: --rat 3; see `unidrive frames'),

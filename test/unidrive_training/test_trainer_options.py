@@ -81,7 +81,24 @@ def test_parts_of_a_batch_add_up_to_it(scenes, tmp_path):
         torch.testing.assert_close(states[1][name], value, rtol=2e-3, atol=2e-5, msg=name)
 
 
-@pytest.mark.parametrize('precision', ['float32', 'bfloat16', 'float16'])
+def test_float16_is_scaled(scenes, tmp_path):
+    """A scale at which gradients overflow is halved, and the step is left out."""
+    config = tiny_config(scenes, 3, precision='float16')  # which CPUs are slow at
+    trainer = Trainer(config, tmp_path, 'cpu')
+    trainer.scaler = torch.amp.GradScaler('cpu', init_scale=2.0**60, growth_interval=100)
+    weight = trainer.model.backbone.conv1.weight
+    before, scales, moved = weight.detach().clone(), [], []
+    for _ in trainer._steps():
+        scales.append(trainer.scaler.get_scale())
+        moved.append(not torch.equal(weight, before))
+        trainer.scaler.update(1.0)
+    assert scales == [2.0**59, 1.0, 1.0]
+    assert moved == [False, True, True]
+    trainer._save()
+    assert Trainer(config, tmp_path, 'cpu').scaler.get_scale() == 1.0
+
+
+@pytest.mark.parametrize('precision', ['float32', 'bfloat16'])
 def test_every_precision_learns(scenes, tmp_path, precision):
     trainer = Trainer(tiny_config(scenes, 12, precision=precision), tmp_path, 'cpu')
     trainer.run()
@@ -89,8 +106,6 @@ def test_every_precision_learns(scenes, tmp_path, precision):
     events.Reload()
     values = [event.value for event in events.Scalars('loss/total')]
     assert values[-1] < values[0]
-    scale = read_checkpoint(tmp_path)['scaler'].get('scale')
-    assert (scale is not None) == (precision == 'float16')
 
 
 def test_compiled_parts_have_the_same_losses(scenes, tmp_path, monkeypatch):
@@ -249,9 +264,12 @@ def test_settings_out_of_range(scenes, key, value, wrong):
         tiny_config(scenes, 1, **{key: value})
 
 
-def test_a_rate_factor_that_names_nothing(scenes, tmp_path):
-    with pytest.raises(UserError, match=r"no parameter has 'backbnoe' .* begin with backbone"):
-        Trainer(tiny_config(scenes, 1, rate_factors={'backbnoe': 0.1}), tmp_path, 'cpu')
+def test_a_rate_factor_that_names_nothing(scenes, tmp_path, capsys):
+    """It may be of a head that another config of the same base has, so it is no error."""
+    factors = {'backbnoe': 0.1, 'backbone': 0.5}
+    Trainer(tiny_config(scenes, 1, rate_factors=factors), tmp_path, 'cpu')
+    told = capsys.readouterr().out
+    assert "no parameter has 'backbnoe'" in told and "'backbone'" not in told
 
 
 def test_one_training_at_a_time_in_a_folder(scenes, tmp_path, capsys):

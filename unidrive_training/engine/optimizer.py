@@ -10,9 +10,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from unidrive_perception.errors import UserError
 from unidrive_training.config import Phase
-from unidrive_training.models.multitask import TASKS
 
 
 def parameter_groups(
@@ -21,17 +19,8 @@ def parameter_groups(
     """Weight decay on matrices and kernels only, not on norms, biases and learned boxes.
 
     ``factor``: the group's learning rate relative to the phase's: the product of ``rate_factors``
-    whose key is a part of the parameter's name. UserError for a key that is a part of none; that
-    of a head is known only where there are the heads of all tasks.
+    whose key is a part of the parameter's name.
     """
-    names = [name for name, _ in model.named_parameters()]
-    complete = all(any(name.startswith(f'heads.{task}.') for name in names) for task in TASKS)
-    for part in rate_factors:
-        if complete and not any(part in name for name in names):
-            raise UserError(
-                f'rate_factors: no parameter has {part!r} in its name; they begin with '
-                f'{", ".join(sorted({name.split(".")[0] for name in names}))}'
-            )
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         decayed = parameter.dim() > 1 and 'proposal_boxes' not in name
@@ -42,6 +31,12 @@ def parameter_groups(
         {'params': parameters, 'weight_decay': decay, 'factor': factor}
         for (decay, factor), parameters in groups.items()
     ]
+
+
+def idle_factors(model: nn.Module, rate_factors: Mapping[str, float]) -> list[str]:
+    """Those that no parameter is meant by: of a head that a model lacks, or misspelt."""
+    names = [name for name, _ in model.named_parameters()]
+    return [part for part in rate_factors if not any(part in name for name in names)]
 
 
 def learning_rate(phase: Phase, step: int, length: int) -> float:

@@ -16,14 +16,20 @@ from unidrive_perception.errors import UserError
 def only_one(folder: Path) -> Iterator[None]:
     """Hold the folder, which is made; UserError while another process holds it.
 
-    The lock goes with its process, however that ends.
+    The lock goes with its process, however that ends. Where nothing came of it, no folder stays.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / '.lock').open('w') as file:
+    lock = folder / '.lock'
+    with lock.open('w') as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(
                 f'{folder}: another training is at work here; wait for it, or give a new folder'
             ) from error
-        yield
+        try:
+            yield
+        finally:
+            if list(folder.iterdir()) == [lock]:
+                lock.unlink()
+                folder.rmdir()

@@ -36,7 +36,12 @@ from unidrive_training.engine.checkpoint import (
 )
 from unidrive_training.engine.initialise import load_pretrained
 from unidrive_training.engine.monitor import Monitor, Step
-from unidrive_training.engine.optimizer import learning_rate, moving_average, parameter_groups
+from unidrive_training.engine.optimizer import (
+    idle_factors,
+    learning_rate,
+    moving_average,
+    parameter_groups,
+)
 from unidrive_training.engine.preview import choose_subjects, draw_subjects
 from unidrive_training.engine.validation import Validation
 from unidrive_training.evaluation.checkpoint_predictor import ModelPredictor
@@ -110,6 +115,8 @@ class Trainer:
 
     def _initialise(self, init: Path | None) -> None:
         config = self.config
+        for part in idle_factors(self.model, config.rate_factors):
+            self._tell(f'warning: rate_factors: no parameter has {part!r} in its name')
         for line in load_pretrained(self.model, config.model, config.pretrained):
             self._tell(line)
         if init:

@@ -17,7 +17,6 @@ from unidrive_training.config import TrainingConfig
 from unidrive_training.data.bdd100k import check_folder
 from unidrive_training.data.settings import load_setting
 from unidrive_training.data.stream import quotas
-from unidrive_training.engine.optimizer import parameter_groups
 from unidrive_training.experiment.config import Experiment
 from unidrive_training.experiment.steps import Step
 from unidrive_training.models.multitask import MultiTaskModel
@@ -82,7 +81,6 @@ def _check_training(step: Step) -> Shapes:
             quotas([source.weight for source in config.data], phase.batch_size)
         with torch.device('meta'):
             model = MultiTaskModel(config.model)
-        parameter_groups(model, config.weight_decay, config.rate_factors)
     except UserError as error:
         raise UserError(f'{where}: {error}') from error
     return {name: weight.shape for name, weight in model.backbone.state_dict().items()}
