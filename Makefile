@@ -24,8 +24,9 @@ setup: ## make .venv, or bring it up to date
 demo: setup ## node + player on generated scenes, or on INPUT=bag|video|folder
 	@$(IN_VENV) unidrive demo $(if $(INPUT),--input "$(INPUT)") $(if $(TOPIC),--topic "$(TOPIC)")
 
+# Models as small as those of the tests are faster on one thread.
 test: setup lint ## ruff and every test
-	@$(IN_VENV) UNIDRIVE_REQUIRE_ROS=1 python -m pytest --timeout 900
+	@$(IN_VENV) OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} UNIDRIVE_REQUIRE_ROS=1 python -m pytest --timeout 900
 
 lint: setup ## ruff check and ruff format --check
 	@$(IN_VENV) ruff check
