@@ -474,6 +474,7 @@ def test_interrupting_ends_the_child_too(run_file, tmp_path):
     _, error = running.communicate(timeout=30)  # which waits for whoever has its pipes
     assert running.returncode == 130
     assert 'Traceback' not in error and error.endswith('unidrive: interrupted\n')
+    wait_for(lambda: not any((out / 'data').iterdir()), seconds=10)
     time.sleep(0.5)
     assert not any((out / 'data').iterdir())  # nothing is left, nor drawn any more
 
