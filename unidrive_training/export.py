@@ -31,6 +31,7 @@ from unidrive_training.aside import new_folder
 from unidrive_training.config import TrainingConfig
 from unidrive_training.engine.checkpoint import load_trained_model
 from unidrive_training.models.multitask import MultiTaskModel
+from unidrive_training.typed import read_json
 
 PROGRAM = 'model.onnx'
 _OPSET = 18
@@ -64,14 +65,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _read_scores(path: Path) -> dict[str, dict]:
-    try:
-        scores = json.loads(path.read_text())
-    except OSError as error:
-        raise UserError(f'--scores {path}: {error.strerror}') from error
-    except ValueError as error:
-        raise UserError(f'--scores {path} is no JSON ({error})') from error
-    if not isinstance(scores, dict):
-        raise UserError(f'--scores {path}: give the JSON of `unidrive evaluate --json`')
+    scores = read_json(path, 'give the JSON of `unidrive evaluate` to --scores')
     return scores.get('scores', scores)  # of metrics.json, which holds more
 
 

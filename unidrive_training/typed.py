@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -146,3 +147,16 @@ def _unshared(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _unshared(item) for key, item in value.items()}
     return [_unshared(item) for item in value] if isinstance(value, list) else value
+
+
+def read_json(path: Path, remedy: str) -> dict[str, Any]:
+    """The object in a JSON file; UserError, which ends in ``remedy``, when there is none."""
+    try:
+        values = json.loads(path.read_text())
+    except OSError as error:
+        raise UserError(f'{path}: {error.strerror}; {remedy}') from error
+    except ValueError as error:
+        raise UserError(f'{path} is no JSON ({error}); {remedy}') from error
+    if not isinstance(values, dict):
+        raise UserError(f'{path}: must hold an object, got {type(values).__name__}; {remedy}')
+    return values

@@ -1,120 +1,36 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Teachers label what is missing: thresholds, true labels first, kills, processes, the loader."""
+"""Teachers label what is missing: thresholds, true labels first, the loader."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
 from small_heads import small_pyramid, whole
-from tiny_training import tiny_config
+from small_teachers import (
+    BOX_SCORE,
+    MASK_CONFIDENCE,
+    data,  # noqa: F401
+    frames,
+    labelled,  # noqa: F401
+    runs,  # noqa: F401
+)
 
 from unidrive_perception.errors import UserError
 from unidrive_perception.geometry import Letterbox
 from unidrive_perception.labels import DETECTION, UNKNOWN
 from unidrive_training.cli import main
-from unidrive_training.config import TrainingConfig
-from unidrive_training.data.bdd100k import Bdd100kWriter, read_image, read_mask, read_split
+from unidrive_training.data.bdd100k import read_image, read_mask, read_split
 from unidrive_training.data.pseudo_labels import add_pseudo_labels
 from unidrive_training.data.sample import load_sample
 from unidrive_training.data.settings import apply_setting, load_setting
 from unidrive_training.engine import teachers
-from unidrive_training.engine.checkpoint import load_trained_model, save_checkpoint
-from unidrive_training.engine.pseudo_label_files import PseudoLabelFiles
-from unidrive_training.models.multitask import MultiTaskModel
+from unidrive_training.engine.checkpoint import load_trained_model
 from unidrive_training.models.registry import HEADS
-
-BOX_SCORE, MASK_CONFIDENCE = 0.5, 0.3
-COMMAND = ['-m', 'unidrive_training.cli', 'pseudo-label']
-ONE_THREAD = os.environ | {'OMP_NUM_THREADS': '1'}
-
-
-def save_teacher(folder, name, tasks, input_size, seed=0):
-    """An untrained teacher in a run folder; it is sure of a box now and then."""
-    values = tiny_config(folder, 1).model_dump(mode='json') | {'name': name}
-    values['model']['heads'] = {task: values['model']['heads'][task] for task in tasks}
-    values['phases'][-1]['input_size'] = input_size
-    torch.manual_seed(seed)
-    model = MultiTaskModel(TrainingConfig.model_validate(values).model)
-    if 'detection' in tasks:
-        for stage in model.heads['detection'].stages:
-            torch.nn.init.normal_(stage.class_logits.weight, std=0.25)
-            torch.nn.init.normal_(stage.class_logits.bias, mean=-2.6)
-    folder.mkdir()
-    state = {'config': values, 'average': model.state_dict(), 'iteration': 1, 'seconds': 1.0}
-    save_checkpoint(folder, state | {'annotated': DETECTION.names}, 1)
-    return folder
-
-
-@pytest.fixture(scope='module')
-def runs(tmp_path_factory):
-    """A teacher of boxes and one of both masks, which see images of other sizes."""
-    root = tmp_path_factory.mktemp('teachers')
-    return {
-        'boxes': save_teacher(root / 'boxes', 'box_teacher', ['detection'], (64, 128)),
-        'masks': save_teacher(root / 'masks', 'pixels', ['semantic', 'drivable'], (96, 160)),
-    }
-
-
-@pytest.fixture(scope='module')
-def data(scenes, tmp_path_factory):
-    """14 images: 4 with semantic masks, 3 with boxes, 2 with all, the rest without labels."""
-    root = tmp_path_factory.mktemp('partly') / 'data'
-    with Bdd100kWriter(root, 'train') as writer:
-        for i, record in enumerate(read_split(scenes, 'train')[:14]):
-            labels = {}
-            if i < 4 or i >= 12:
-                labels['semantic'] = read_mask(record.semantic)
-            if i >= 12:
-                labels['drivable'] = read_mask(record.drivable)
-            if 4 <= i < 7 or i >= 12:
-                labels |= {'boxes': record.boxes.boxes, 'class_ids': record.boxes.class_ids}
-            writer.add(f'{i:02}', record.image, **labels)
-    odd = cv2.resize(cv2.imread(str(root / 'images/100k/train/09.jpg')), (150, 200))
-    cv2.imwrite(str(root / 'images/100k/train/09.jpg'), odd)
-    return root
-
-
-def arguments(data, out, runs, *more):
-    given = [str(data), str(out), '--teacher', f'detection={runs["boxes"]}']
-    for task in ('semantic', 'drivable'):
-        given += ['--teacher', f'{task}={runs["masks"]}']
-    return [*given, '--device', 'cpu', '--workers', '0', *more]
-
-
-@pytest.fixture(scope='module')
-def labelled(data, runs, tmp_path_factory):
-    """What the teachers make of the data, in one process, undisturbed."""
-    out, threads = tmp_path_factory.mktemp('pseudo') / 'labels', torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        assert main(['pseudo-label', *arguments(data, out, runs)]) == 0
-    finally:
-        torch.set_num_threads(threads)
-    return out
-
-
-def contents(folder):
-    """Path → bytes of every file."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob('*')
-        if path.is_file()
-    }
-
-
-def frames(folder):
-    return json.loads((folder / 'labels/det_20/det_train.json').read_text())['frames']
 
 
 @pytest.mark.parametrize('name', ['maskformer', 'semantic_fpn'])
@@ -237,105 +153,6 @@ def test_true_labels_win(data, labelled, tmp_path):
     assert not any(record.pseudo for record in before.values()), 'the records given are changed'
 
 
-def kill_midway(command, out):
-    """SIGKILL after the first image; returns the folder of what is done then."""
-    images = out / '.work' / 'images'
-    for _ in range(5):  # on a busy machine the run may be faster than the eye
-        process = subprocess.Popen(command, env=ONE_THREAD)
-        while process.poll() is None and not list(images.glob('*.json')):
-            time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
-        if process.wait() == -signal.SIGKILL:
-            return images
-        shutil.rmtree(out)
-    raise AssertionError('it ended before it could be killed')
-
-
-def test_a_killed_run_goes_on_with_another_number_of_processes(data, runs, labelled, tmp_path):
-    out = tmp_path / 'labels'
-    command = [sys.executable, *COMMAND, *arguments(data, out, runs)]
-    images = kill_midway(command, out)
-    with pytest.raises(UserError, match='unfinished; run the same `unidrive pseudo-label` again'):
-        add_pseudo_labels(read_split(data, 'train'), out)
-    done = {path.stem for path in images.glob('*.json')}
-    assert 0 < len(done) < 12
-    masks = [path for path in out.rglob('*.png') if path.stem in done]
-    written = {path: path.stat().st_mtime_ns for path in masks}
-    again = [sys.executable, '-m', 'torch.distributed.run', '--nproc-per-node', '2']
-    again += ['--standalone', *command[1:]]
-    subprocess.run(again, check=True, timeout=300, env=ONE_THREAD)
-    assert {path: path.stat().st_mtime_ns for path in masks} == written
-    assert contents(out) == contents(labelled)
-
-
-def test_a_finished_folder_says_so(data, runs, labelled, capsys):
-    before = contents(labelled)
-    (labelled / '.work').mkdir()  # as a kill in the last moment leaves it
-    assert main(['pseudo-label', *arguments(data, labelled, runs)]) == 0
-    assert 'all pseudo-labels are there already' in capsys.readouterr().out
-    assert contents(labelled) == before and not (labelled / '.work').exists()
-
-
-def part_of(data, root, names):
-    """A folder with some of the images and all labels."""
-    images = root / 'images' / '100k' / 'train'
-    images.mkdir(parents=True)
-    (root / 'labels').symlink_to(data / 'labels')
-    for name in names:
-        shutil.copy(data / f'images/100k/train/{name}.jpg', images)
-    return images
-
-
-def test_what_is_new_joins_a_finished_folder(data, runs, labelled, tmp_path, monkeypatch, capsys):
-    """One image at a time, so that the result is that of all at once, to the last bit."""
-    one = ('--batch-size', '1')
-    whole, grown, root = tmp_path / 'whole', tmp_path / 'grown', tmp_path / 'data'
-    images = part_of(data, root, ['00', '05', '07', '13'])
-    (images / '03.jpg').write_bytes(b'half')
-    assert main(['pseudo-label', *arguments(root, grown, runs, *one)]) == 0
-    masks = {path: path.stat().st_mtime_ns for path in grown.rglob('*.png')}
-    for name in ('03', '06', '12'):  # one that can be read now, a new one, one with all labels
-        shutil.copy(data / f'images/100k/train/{name}.jpg', images)
-    capsys.readouterr()
-    with pytest.raises(
-        UserError, match=r'1 of 7 images have neither .* 06 \(drivable, semantic\)'
-    ):
-        add_pseudo_labels(read_split(root, 'train'), grown)
-
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(PseudoLabelFiles, '_replace', dying_before_the_index(grown, Killed))
-        main(['pseudo-label', *arguments(root, grown, runs, *one)])
-    with pytest.raises(UserError, match='unfinished; run the same'):
-        add_pseudo_labels(read_split(root, 'train'), grown)
-    assert main(['pseudo-label', *arguments(root, grown, runs, *one)]) == 0
-    printed = capsys.readouterr().out
-    assert printed.count('7 images, to label: detection 1, semantic 1, drivable 2') == 2
-    assert '; 2 are done already' in printed
-    assert all(path.stat().st_mtime_ns == then for path, then in masks.items())
-    assert main(['pseudo-label', *arguments(root, whole, runs, *one)]) == 0
-    assert contents(grown) == contents(whole)
-    assert all(
-        len(record.tasks()) == 3 for record in add_pseudo_labels(read_split(root, 'train'), grown)
-    )
-    assert main(['pseudo-label', *arguments(root, grown, runs, *one)]) == 0
-    assert 'all pseudo-labels are there already' in capsys.readouterr().out
-
-
-class Killed(Exception):
-    pass
-
-
-def dying_before_the_index(folder, error):
-    replace = PseudoLabelFiles._replace
-
-    def write(files, path, content):
-        if path == folder / 'pseudo_labels.json':
-            raise error
-        replace(files, path, content)
-
-    return write
-
-
 def test_pseudo_labels_of_other_data_or_another_setting(data, labelled, tmp_path):
     records = read_split(data, 'train')
     fewer = [record.only(['semantic', 'drivable']) for record in records]
@@ -349,53 +166,6 @@ def test_pseudo_labels_of_other_data_or_another_setting(data, labelled, tmp_path
         UserError, match=r'12 of 14 images .* the first x00 \(detection, drivable\)'
     ):
         add_pseudo_labels(others, labelled)
-
-
-def refusal(capsys, *given):
-    assert main(['pseudo-label', *map(str, given)]) == 2
-    error = capsys.readouterr().err
-    assert error.count('\n') == 1
-    return error
-
-
-def test_other_teachers_or_thresholds_are_refused(data, runs, labelled, tmp_path, capsys):
-    before = contents(labelled)
-    error = refusal(capsys, *arguments(data, labelled, runs, '--box-score', '0.6'))
-    assert 'teachers.detection.threshold was 0.5, is 0.6' in error
-    other = save_teacher(tmp_path / 'other', 'box_teacher', ['detection'], (64, 128), seed=1)
-    error = refusal(capsys, *arguments(data, labelled, runs | {'boxes': other}))
-    assert 'teachers.detection.weights_sha256 was' in error
-    error = refusal(capsys, data, labelled, '--teacher', f'detection={runs["boxes"]}')
-    assert 'teachers.drivable was {' in error and error.count('is absent') == 1
-    assert contents(labelled) == before
-
-
-@pytest.mark.parametrize(
-    ('more', 'sentence'),
-    [
-        (['--box-score', '1.5'], '--box-score 1.5: give a number from 0 to 1'),
-        (['--mask-confidence', 'nan'], '--mask-confidence nan: give'),
-        (['--batch-size', '0'], '--batch-size 0: give at least 1'),
-        (['--teacher', 'lanes=x'], '--teacher lanes=x: give TASK=RUN'),
-        (['--teacher', 'semantic=x'], 'semantic has a teacher already'),
-        (['--split', 'test'], 'no images in images/100k/test'),
-    ],
-)
-def test_wrong_arguments(data, runs, tmp_path, capsys, more, sentence):
-    assert sentence in refusal(capsys, *arguments(data, tmp_path / 'out', runs, *more))
-    assert not (tmp_path / 'out').exists()
-
-
-def test_a_teacher_without_that_head(data, runs, tmp_path, capsys):
-    given = (data, tmp_path / 'out', '--teacher', f'detection={runs["masks"]}')
-    assert 'this model has only semantic, drivable' in refusal(capsys, *given)
-
-
-def test_labels_never_go_where_others_are(data, runs, tmp_path, capsys):
-    assert 'is the data itself' in refusal(capsys, *arguments(data, data, runs))
-    (tmp_path / 'labels').mkdir()
-    assert 'holds other files' in refusal(capsys, *arguments(data, tmp_path, runs))
-    assert list(tmp_path.iterdir()) == [tmp_path / 'labels']
 
 
 def test_an_unreadable_image_is_skipped_and_named(data, runs, tmp_path, capsys):

@@ -106,7 +106,7 @@ def test_sources_share_a_batch_by_weight(disjoint, scenes):
 
 def test_a_folder_without_a_wanted_label_is_named(disjoint):
     source = Source(root=disjoint, tasks=('semantic',))
-    with pytest.raises(UserError, match=r'no training image has a label of detection; leave'):
+    with pytest.raises(UserError, match=r'no image of train has a label of detection; leave'):
         TrainingData([source], ['detection'])
 
 

@@ -14,7 +14,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any
 
 from unidrive_perception.errors import UserError
 from unidrive_training.data.bdd100k import Record, read_boxes
+from unidrive_training.typed import read_json
 
 INDEX = 'pseudo_labels.json'
 WORK = '.work'
@@ -48,10 +48,7 @@ def read_index(folder: Path) -> dict[str, Any]:
         )
     if not path.is_file():
         raise UserError(f'{folder}: no pseudo-labels; make them with `unidrive pseudo-label`')
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise UserError(f'{path}: not valid JSON ({error}); make the labels anew') from error
+    return read_json(path, 'make the labels anew')
 
 
 def add_pseudo_labels(

@@ -10,11 +10,10 @@ smaller number gives a part of what a larger one gives. The validation split is 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, StrictFloat, StrictInt, model_validator
 
@@ -22,7 +21,7 @@ from unidrive_perception.errors import UserError
 from unidrive_perception.labels import BDD100K_LABELS
 from unidrive_perception.resources import config_path
 from unidrive_training.data.bdd100k import Record
-from unidrive_training.typed import Typed, parse, read_yaml
+from unidrive_training.typed import Typed, parse, read_json, read_yaml
 
 TASKS = tuple(BDD100K_LABELS)
 _Count = Annotated[StrictInt, Field(ge=0)]
@@ -62,7 +61,9 @@ def load_setting(name_or_path: str | Path) -> Setting:
     """A setting of ``config/settings`` by its name, or a YAML file, or a frozen JSON file."""
     path = Path(name_or_path)
     if path.suffix == '.json':
-        return parse(Setting, _read_json(path), where=str(path))
+        # YAML's reader would take it too, but needs ten seconds for 37000 names.
+        values = read_json(path, 'give what `unidrive setting --out` writes')
+        return parse(Setting, values, where=str(path))
     if path.suffix not in ('.yaml', '.yml'):
         path = config_path('settings', f'{name_or_path}.yaml')
         if not path.is_file():
@@ -139,16 +140,3 @@ def _frozen(setting: Setting, available: dict[str, set[str]]) -> dict[str, set[s
                 f'not labelled here, the first {missing[0]}; complete the dataset'
             )
     return chosen
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """YAML's reader would take it too, but needs ten seconds for 37000 names."""
-    try:
-        values = json.loads(path.read_text())
-    except OSError as error:
-        raise UserError(f'{path}: {error.strerror}') from error
-    except ValueError as error:
-        raise UserError(f'{path}: not valid JSON ({error})') from error
-    if not isinstance(values, dict):
-        raise UserError(f'{path}: must hold a mapping, as `unidrive setting --out` writes it')
-    return values

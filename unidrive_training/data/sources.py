@@ -55,26 +55,30 @@ class Source(Typed):
             records = [record.only(self.tasks) for record in records]
         if self.pseudo and with_pseudo:
             records = add_pseudo_labels(records, self.pseudo, 'train')
-        labelled = _labelled([record.only(wanted) for record in records])
-        labelled = _labelled(drop_broken(labelled, 'train', broken))
-        if not labelled:
-            raise UserError(
-                f'{self.root}: no training image has a label of {", ".join(wanted)}; '
-                'leave this folder out'
-            )
-        return labelled
+        return _usable(self.root, records, 'train', wanted, broken)
 
 
 def read_held_out(
     root: Path, wanted: Collection[str], broken: Literal['stop', 'skip'] = 'stop'
 ) -> list[Record]:
     """The images of ``val`` that have a label of the ``wanted`` tasks and can be scored."""
-    labelled = _labelled([record.only(wanted) for record in read_split(root, 'val')])
-    labelled = _labelled(drop_broken(labelled, 'val', broken))
+    return _usable(root, read_split(root, 'val'), 'val', wanted, broken)
+
+
+def _usable(
+    root: Path,
+    records: list[Record],
+    split: str,
+    wanted: Collection[str],
+    broken: Literal['stop', 'skip'],
+) -> list[Record]:
+    """The records that have a sound label of the ``wanted`` tasks, without other labels."""
+    labelled = _labelled([record.only(wanted) for record in records])
+    labelled = _labelled(drop_broken(labelled, split, broken))
     if not labelled:
         raise UserError(
-            f'{root}: no image of val has a label of {", ".join(wanted)}; '
-            'leave this folder out of validation'
+            f'{root}: no image of {split} has a label of {", ".join(wanted)}; '
+            'leave this folder out'
         )
     return labelled
 

@@ -7,7 +7,6 @@ Undefined scores (NaN) are null there.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from unidrive_perception.errors import UserError
 from unidrive_training.aside import write_json
 from unidrive_training.evaluation.evaluate import Evaluation
+from unidrive_training.typed import read_json
 
 METRICS, DETAILS = 'metrics.json', 'details.json'
 VERSION = 1
@@ -102,14 +102,4 @@ def read_details(folder: Path) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except OSError as error:
-        raise UserError(
-            f'{path}: {error.strerror}; give a folder of `unidrive train` or `evaluate --out`'
-        ) from error
-    except ValueError as error:
-        raise UserError(f'{path} is no JSON ({error}); delete it, and write it anew') from error
-    if not isinstance(content, dict):
-        raise UserError(f'{path}: must hold an object, got {type(content).__name__}')
-    return content
+    return read_json(path, 'give a folder of `unidrive train` or `evaluate --out`')
