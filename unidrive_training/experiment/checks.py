@@ -41,10 +41,11 @@ def check(experiment: Experiment, steps: Sequence[Step]) -> None:
             check_arguments(step)
     backbones = {step.name: _check_training(step) for step in steps if step.config}
     for name, section in experiment.trainings().items():
-        given = section.backbone_from
+        given = section.starts_from
         if given and not backbones[given].items() <= backbones[name].items():
+            key = 'weights_from' if section.weights_from else 'backbone_from'
             raise UserError(
-                f'{name.replace("/", ".")}.backbone_from: the backbone of {given} is another one; '
+                f'{name.replace("/", ".")}.{key}: the backbone of {given} is another one; '
                 'give both the same model.backbone'
             )
 

@@ -87,7 +87,8 @@ class Training(Typed):
 
     ``data``: names, or name → share of a batch (default: the entry's ``weight``).
     ``validation``: names of data that are scored during training. ``backbone_from: pretrain``
-    starts from the backbone that the step ``pretrain`` trains.
+    starts from the backbone that the step ``pretrain`` trains, ``weights_from: pretrain`` from
+    all of its weights that fit.
     """
 
     model_config = ConfigDict(extra='allow', frozen=True)
@@ -95,6 +96,7 @@ class Training(Typed):
     data: Annotated[dict[Name, PositiveFloat | None], Field(min_length=1)]
     validation: list[Name] = Field(default_factory=list)
     backbone_from: Literal['pretrain'] | None = None
+    weights_from: Literal['pretrain'] | None = None
 
     @field_validator('data', mode='before')
     @classmethod
@@ -104,6 +106,11 @@ class Training(Typed):
     @field_serializer('data')
     def _as_it_was_given(self, value: dict[str, float | None]) -> list[str] | dict[str, float]:
         return list(value) if None in value.values() else value
+
+    @property
+    def starts_from(self) -> str | None:
+        """The step whose weights it starts from."""
+        return self.weights_from or self.backbone_from
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -147,8 +154,11 @@ class Experiment(Typed):
         if self.pseudo_labels and not self.teachers:
             raise ValueError('pseudo_labels needs teachers')
         for step, section in self.trainings().items():
-            if section.backbone_from and (step == 'pretrain' or not self.pretrain):
-                raise ValueError(f'{step}.backbone_from: there is no pretrain before it')
+            if section.starts_from and (step == 'pretrain' or not self.pretrain):
+                key = 'weights_from' if section.weights_from else 'backbone_from'
+                raise ValueError(f'{step}.{key}: there is no pretrain before it')
+            if section.weights_from and section.backbone_from:
+                raise ValueError(f'{step}: give weights_from or backbone_from, not both')
         return self
 
     @model_validator(mode='after')

@@ -109,17 +109,18 @@ def _trainings(experiment: Experiment, out: Path, last: bool) -> Iterator[Step]:
         if (name == 'student') != last:
             continue
         config = _training_config(experiment, name, section, out)
+        init = ('--init', str(out / section.weights_from)) if section.weights_from else ()
         pseudo = experiment.pseudo_labelled() if last else []
         yield Step(
             name,
-            ('train', str(config_file(out, name)), str(out / name)),
+            ('train', str(config_file(out, name)), str(out / name), *init),
             out / name,
             {name.replace('/', '.'): config.model_dump(mode='json')},
             (
                 *(f'data/{data}' for data in _learned(experiment, section, pseudo)),
                 *(f'data/{data}' for data in section.validation),
                 *(f'pseudo_labels/{data}' for data in pseudo),
-                *([section.backbone_from] if section.backbone_from else []),
+                *([section.starts_from] if section.starts_from else []),
             ),
             config,
         )
