@@ -85,17 +85,17 @@ def test_float16_is_scaled(scenes, tmp_path):
     """A scale at which gradients overflow is halved, and the step is left out."""
     config = tiny_config(scenes, 3, precision='float16')  # which CPUs are slow at
     trainer = Trainer(config, tmp_path, 'cpu')
-    trainer.scaler = torch.amp.GradScaler('cpu', init_scale=2.0**60, growth_interval=100)
+    trainer.learner.scaler = torch.amp.GradScaler('cpu', init_scale=2.0**60, growth_interval=100)
     weight = trainer.model.backbone.conv1.weight
     before, scales, moved = weight.detach().clone(), [], []
     for _ in trainer._steps():
-        scales.append(trainer.scaler.get_scale())
+        scales.append(trainer.learner.scaler.get_scale())
         moved.append(not torch.equal(weight, before))
-        trainer.scaler.update(1.0)
+        trainer.learner.scaler.update(1.0)
     assert scales == [2.0**59, 1.0, 1.0]
     assert moved == [False, True, True]
     trainer._save()
-    assert Trainer(config, tmp_path, 'cpu').scaler.get_scale() == 1.0
+    assert Trainer(config, tmp_path, 'cpu').learner.scaler.get_scale() == 1.0
 
 
 @pytest.mark.parametrize('precision', ['float32', 'bfloat16'])

@@ -29,7 +29,7 @@ from unidrive_training.engine.checkpoint import (
     read_checkpoint,
     save_checkpoint,
 )
-from unidrive_training.engine.trainer import Trainer, _Losses
+from unidrive_training.engine.trainer import Trainer
 from unidrive_training.evaluation.checkpoint_predictor import CheckpointPredictor
 from unidrive_training.evaluation.evaluate import evaluate
 from unidrive_training.models import sparse_rcnn
@@ -106,10 +106,11 @@ class Killed(Exception):
 class KilledTrainer(Trainer):
     """Dies in the middle, as by a power cut: after a step, before the next checkpoint."""
 
-    def _step(self, *batch):
-        if self.iteration == 7:
-            raise Killed
-        return super()._step(*batch)
+    def _steps(self):
+        for number, step in super()._steps():
+            if step.iteration == 8:
+                raise Killed
+            yield number, step
 
 
 def test_a_killed_run_goes_on_exactly(scenes, tmp_path):
@@ -144,8 +145,7 @@ def test_every_process_and_iteration_has_noise_of_its_own(scenes, tmp_path, monk
     batch = stream(scenes)[0]
     for rank, iteration in ((0, 0), (1, 0), (0, 1), (1, 0)):
         monkeypatch.setattr(distributed, 'rank', lambda rank=rank: rank)
-        trainer.iteration = iteration
-        trainer._step(_Losses(trainer.model), [batch], 0.0)
+        trainer.learner.step([batch], 0.0, iteration)
     first, other_rank, next_iteration, again = torch.stack(noises).chunk(4)
     assert len(first) > 0 and torch.equal(other_rank, again)
     for other in (other_rank, next_iteration):
@@ -232,7 +232,7 @@ def test_rate_factors_reach_the_parameters_they_name(scenes, tmp_path):
     trainer.run()
     rates = {
         id(parameter): group['lr']
-        for group in trainer.optimizer.param_groups
+        for group in trainer.learner.optimizer.param_groups
         for parameter in group['params']
     }
     by_name = {name: rates[id(p)] for name, p in trainer.model.named_parameters()}

@@ -1,7 +1,6 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The training loop: phases of batches through one optimizer, with a moving average of the
-weights.
+"""The training loop: phases of batches, and what is to be done between them.
 
 Whatever is random is a function of the seed, the iteration and the process, and whatever is not
 is in the checkpoint: a killed run goes on exactly, on as many processes or others.
@@ -10,18 +9,13 @@ is in the checkpoint: a killed run goes on exactly, on as many processes or othe
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from unidrive_perception.errors import UserError
@@ -35,21 +29,14 @@ from unidrive_training.engine.checkpoint import (
     save_checkpoint,
 )
 from unidrive_training.engine.initialise import load_pretrained
+from unidrive_training.engine.learner import Learner, Part
 from unidrive_training.engine.monitor import Monitor, Step
-from unidrive_training.engine.optimizer import (
-    idle_factors,
-    learning_rate,
-    moving_average,
-    parameter_groups,
-)
+from unidrive_training.engine.optimizer import idle_factors, learning_rate
 from unidrive_training.engine.preview import choose_subjects, draw_subjects
 from unidrive_training.engine.validation import Validation
 from unidrive_training.evaluation.checkpoint_predictor import ModelPredictor
 from unidrive_training.models import sync_batchnorm
 from unidrive_training.models.multitask import MultiTaskModel
-from unidrive_training.models.targets import Targets
-
-Part = tuple[Tensor, Targets]
 
 
 class Trainer:
@@ -66,6 +53,7 @@ class Trainer:
         self.lengths = [phase.length(len(self.data)) for phase in config.phases]
         self.streams = self._streams()
         self._origin = {'data': self.data.digest(), 'init': str(init) if init else None}
+        self._annotated = self.data.annotated()
         torch.manual_seed(config.seed)
         self.model = MultiTaskModel(config.model)
         if self.device.type == 'cpu':
@@ -73,13 +61,7 @@ class Trainer:
         state = open_run(folder, config, FREE)
         if state is None:
             self._initialise(init)
-        self.model = self.model.to(self.device, memory_format=torch.channels_last)
-        self.average = AveragedModel(
-            self.model, multi_avg_fn=moving_average(config.ema_decay), use_buffers=True
-        )
-        groups = parameter_groups(self.model, config.weight_decay, config.rate_factors)
-        self.optimizer = torch.optim.AdamW(groups, lr=0.0, fused=True)
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == 'float16')
+        self.learner = Learner(self.model, config, self.device)
         self.validation = Validation(config.validation, list(config.model.heads), config.broken)
         self.iteration = 0
         self.seconds = 0.0
@@ -158,9 +140,10 @@ class Trainer:
                 if monitor:
                     monitor.count(step)
                 if self._due(self.config.log_every):
-                    step.terms = self._mean_terms(step.terms)
+                    step.terms = self.learner.mean_terms(step.terms)
                     if monitor:
-                        step.gradient_norms |= self._norms_of_parts(step.gradient_norms['all'])
+                        norm = step.gradient_norms['all']
+                        step.gradient_norms |= self.learner.norms_of_parts(norm)
                         monitor.log(step, number)
                 with monitor.pause() if monitor else contextlib.nullcontext():
                     if monitor and self._due(self.config.checkpoint_every):
@@ -179,15 +162,14 @@ class Trainer:
             first, last = stream.steps
             if self.iteration >= last:
                 continue
-            self.model.apply_plan(phase.tuning)
-            losses = self._losses_of_all_processes()
+            self.learner.begin_phase(phase.tuning)
             batches = self._batches(stream)
             while self.iteration < last:
                 began = time.monotonic()
                 parts = next(batches)
                 waited = time.monotonic() - began
                 rate = learning_rate(phase, self.iteration - first, last - first)
-                terms, norm = self._step(losses, parts, rate)
+                terms, norm = self.learner.step(parts, rate, self.iteration)
                 self.iteration += 1
                 norms = {'all': norm}
                 yield number, Step(self.iteration, phase, terms, rate, norms, waited)
@@ -199,124 +181,11 @@ class Trainer:
         while batch := list(islice(parts, self.config.accumulate)):
             yield batch
 
-    def _losses_of_all_processes(self) -> nn.Module:
-        """The model as a module whose output are its losses; its gradients become the mean of
-        all processes, which starts while they are still computed.
-        """
-        if self.config.compile:
-            self.model.backbone.compile()
-            self.model.fpn.compile()
-        losses = _Losses(self.model)
-        if distributed.world_size() == 1:
-            return losses
-        # Of a partly labelled batch not every head has a loss in every process.
-        return DistributedDataParallel(
-            losses, find_unused_parameters=True, gradient_as_bucket_view=True
-        )
-
-    def _step(
-        self, losses: nn.Module, parts: list[Part], rate: float
-    ) -> tuple[dict[str, float], float]:
-        """One optimizer step; this process's loss terms, and the norm of the gradient."""
-        self._seed_noise()
-        self.model.train()
-        for group in self.optimizer.param_groups:
-            group['lr'] = rate * group['factor']
-        self.optimizer.zero_grad(set_to_none=True)
-        divisors = self._divisors([targets for _, targets in parts])
-        found: list[dict[str, Tensor]] = []
-        for number, part in enumerate(parts):
-            with self._exchange(losses, number == len(parts) - 1):
-                found.append(self._backward(losses, part, divisors))
-        self.scaler.unscale_(self.optimizer)
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm).item()
-        terms = _sums(found)
-        self._check(terms, norm)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.average.update_parameters(self.model)
-        return terms, norm
-
-    def _check(self, terms: dict[str, float], norm: float) -> None:
-        """Before the weights are spoilt. In float16 the scaler passes over gradients that do not
-        fit, and tries a smaller scale.
-        """
-        if not math.isfinite(terms['total']) or not (
-            math.isfinite(norm) or self.scaler.is_enabled()
-        ):
-            raise UserError(
-                f'loss is not finite at iteration {self.iteration} ({terms}, gradient {norm}); '
-                'lower the learning rate or --set precision=float32, and give a new run folder'
-            )
-
-    def _backward(
-        self, losses: nn.Module, part: Part, divisors: dict[str, dict[str, float]]
-    ) -> dict[str, Tensor]:
-        """Add a part's gradients; its loss terms and their weighted total."""
-        images, targets = part
-        images = images.to(self.device, non_blocking=True)
-        precision = self.config.precision
-        with torch.autocast(
-            self.device.type,
-            torch.float16 if precision == 'float16' else torch.bfloat16,
-            enabled=precision != 'float32',
-        ):
-            terms = losses(images, targets.to(self.device), divisors)
-        loss = sum(
-            getattr(self.config.loss_weights, name.split('/')[0]) * value
-            for name, value in terms.items()
-        )
-        self.scaler.scale(loss).backward()
-        return {name: value.detach() for name, value in (terms | {'total': loss}).items()}
-
-    @staticmethod
-    def _exchange(losses: nn.Module, now: bool) -> contextlib.AbstractContextManager:
-        """Gradients of several parts are exchanged once."""
-        if now or not isinstance(losses, DistributedDataParallel):
-            return contextlib.nullcontext()
-        return losses.no_sync()
-
-    def _divisors(self, targets: list[Targets]) -> dict[str, dict[str, float]]:
-        """What the losses are divided by: the numbers of the whole batch, all parts and processes
-        together, per process, since the gradient is a mean over these.
-        """
-        own = [self.model.divisors(part) for part in targets]
-        keys = [(task, name) for task, numbers in own[0].items() for name in numbers]
-        sums = [sum(part[task][name] for part in own) for task, name in keys]
-        ranks = distributed.world_size()
-        divisors: dict[str, dict[str, float]] = {task: {} for task in own[0]}
-        for (task, name), total in zip(
-            keys, distributed.sum_over_ranks(sums, self.device), strict=True
-        ):
-            divisors[task][name] = max(1.0, total) / ranks
-        return divisors
-
-    def _mean_terms(self, terms: dict[str, float]) -> dict[str, float]:
-        """Over the processes; one without a label of a task adds nothing to its terms."""
-        names = sorted(set().union(*distributed.gather(list(terms))))
-        sums = distributed.sum_over_ranks([terms.get(n, 0.0) for n in names], self.device)
-        return {n: s / distributed.world_size() for n, s in zip(names, sums, strict=True)}
-
-    def _norms_of_parts(self, whole: float) -> dict[str, float]:
-        """Of the last step's gradient, before clipping, by backbone, necks and heads."""
-        norms = {}
-        for name, part in self.model.named_children():
-            gradients = [p.grad for p in part.parameters() if p.grad is not None]
-            if gradients:
-                norms[name] = torch.nn.utils.get_total_norm(gradients).item()
-        clipped = max(1.0, whole / self.config.clip_norm)
-        return {name: norm * clipped for name, norm in norms.items()}
-
-    def _seed_noise(self) -> None:
-        """Dropout and denoising: other in every iteration and process, the same after a resume."""
-        key = (self.config.seed, self.iteration, distributed.rank())
-        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
-
     def _evaluate(self, monitor: Monitor | None) -> None:
         if not self.config.validation:
             return
         # Each process has batch-norm statistics of its own images; those of the first are saved.
-        distributed.copy_from_first(self.average.module.buffers())
+        distributed.copy_from_first(self.learner.average.module.buffers())
         improved = self.validation.run(self.predictor(), self.iteration)
         if monitor:
             monitor.scores(self.iteration, self.validation.scores)
@@ -333,18 +202,14 @@ class Trainer:
 
     def predictor(self) -> ModelPredictor:
         """The averaged model, as it is now."""
-        return ModelPredictor(self.average.module, self.config.input_size)
+        return ModelPredictor(self.learner.average.module, self.config.input_size)
 
     def _state(self) -> dict[str, Any]:
         return {
             'config': self.config.model_dump(mode='json'),
-            'model': self.model.state_dict(),
-            'average': self.average.module.state_dict(),
-            'averaged': int(self.average.n_averaged),
-            'optimizer': self.optimizer.state_dict(),
-            'scaler': self.scaler.state_dict(),
+            **self.learner.state(),
             'validation': self.validation.state(),
-            'annotated': self.data.annotated(),
+            'annotated': self._annotated,
             'origin': self._origin,
             'iteration': self.iteration,
             'seconds': self.seconds,
@@ -357,30 +222,6 @@ class Trainer:
                 f'{self.folder}: its checkpoint was trained with other {what}; restore that, or '
                 'give a new folder'
             )
-        self.model.load_state_dict(state['model'])
-        self.average.module.load_state_dict(state['average'])
-        self.average.n_averaged.fill_(state['averaged'])
-        self.optimizer.load_state_dict(state['optimizer'])
-        self.scaler.load_state_dict(state['scaler'])
+        self.learner.restore(state)
         self.validation.restore(state['validation'])
         self.iteration, self.seconds = state['iteration'], state['seconds']
-
-
-def _sums(parts: list[dict[str, Tensor]]) -> dict[str, float]:
-    """The terms of all parts, fetched at once: every fetch waits for the GPU."""
-    names = list(dict.fromkeys(name for part in parts for name in part))
-    sums = [sum(part[name] for part in parts if name in part).float() for name in names]
-    return dict(zip(names, torch.stack(sums).tolist(), strict=True))
-
-
-class _Losses(nn.Module):
-    """A model whose ``forward`` gives its losses."""
-
-    def __init__(self, model: MultiTaskModel) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(
-        self, images: Tensor, targets: Targets, divisors: dict[str, dict[str, float]]
-    ) -> dict[str, Tensor]:
-        return self.model.losses(images, targets, divisors=divisors)
