@@ -9,9 +9,9 @@
     python3 benchmarks/experiments.py OUT table
     python3 benchmarks/experiments.py OUT plot docs/images/experiments.svg
 
-``run`` first makes data, backbone, teachers and pseudo-labels (``unidrive run`` with
-config/training/street_mini.yaml), then trains every variant of the student with every seed, the
-same number of steps each. Seed by seed, so that what is there can always be compared.
+``run`` first makes data, pretrained weights, teachers, pseudo-labels and a student (``unidrive
+run`` with config/training/street_mini.yaml), then trains every variant with every seed, the same
+number of steps each. Seed by seed, so that what is there can always be compared.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import yaml
@@ -37,9 +37,11 @@ from unidrive_training.models.language.feature_files import write_text_features
 REPO = Path(__file__).parents[1]
 EXPERIMENT = REPO / 'config' / 'training' / 'street_mini.yaml'
 UNIDRIVE = [sys.executable, '-m', 'unidrive_training.cli']
-SCORED = ('camvid', 'idd', 'kitti', 'scenes')
+SEEDS = 10  # the most that are looked for
+SCORED = ('camvid', 'idd', 'kitti')
 
 CLIP = {'backbone': {'name': 'clip_rn50', 'layers': [1, 1, 1, 1], 'width': 32, 'heads': 16}}
+CLIP_ITERATIONS = 1200  # of its pretraining
 TEXT = {'source': 'file', 'path': '{out}/text_features.safetensors'}
 FASTER = {
     'heads': {
@@ -60,7 +62,7 @@ FASTER = {
 
 class Variant(NamedTuple):
     """A way to train. ``of``: the config it changes; ``plan``: tuning of its one phase, or
-    ``adapt`` for the two of the student.
+    ``adapt`` for the two of the student; ``start``: what comes from the pretraining.
     """
 
     group: str
@@ -68,6 +70,7 @@ class Variant(NamedTuple):
     of: str = 'student'
     plan: str = 'adapt'
     change: dict[str, Any] | None = None
+    start: Literal['weights', 'backbone'] = 'weights'
 
 
 VARIANTS = [
@@ -81,6 +84,8 @@ VARIANTS = [
         for name in ('zeroing', 'uniform', 'weighted', 'round-robin')
     ],
     Variant('stages', 'adapt_finetune'),
+    Variant('stages', 'joint_from_backbone', plan='finetune', start='backbone'),
+    Variant('stages', 'adapt_finetune_from_backbone', start='backbone'),
     *[
         Variant('adapters', name, change={'model': {'adapter': {'name': name}}})
         for name in ('pre', 'post', 'pre_scalar', 'pre_vector')
@@ -102,7 +107,7 @@ VARIANTS = [
         of='student_clip',
         change={'model': {'language': {'name': 'post_prompting', 'text': TEXT}}},
     ),
-    Variant('heads', 'conv_heads', change={'model': FASTER}),
+    Variant('heads', 'conv_heads', change={'model': FASTER}, start='backbone'),
     Variant(
         'pro_tuning', 'prompt_blocks', plan='prompt-blocks', change={'model': {'prompts': {}}}
     ),
@@ -110,6 +115,15 @@ VARIANTS = [
     Variant('pro_tuning', 'partial_1', plan='partial-1'),
     Variant('pro_tuning', 'partial_2', plan='partial-2'),
 ]
+
+# What the variants of a group are compared with, where it is one of another group.
+REFERENCES = {
+    'stages': 'joint',
+    'adapters': 'adapt_finetune',
+    'language': 'adapt_finetune',
+    'heads': 'adapt_finetune_from_backbone',
+    'pro_tuning': 'joint',
+}
 
 # Rows of COCO's classes in the file of CLIP features, by our names. Of what COCO does not know
 # (road, sky, ...) there is no feature: those texts are the mean of all, which says "a thing".
@@ -182,8 +196,8 @@ def write_clip_configs(out: Path) -> Path:
     """Pretraining and student with a small CLIP ResNet, whose attention pool V2L needs."""
     for name in ('pretrain', 'student'):
         values = merged(read_config(out, name), {'model': CLIP}) | {'name': f'{name}_clip'}
-        if name == 'student':
-            values['pretrained']['backbone']['file'] = str(out / 'pretrain_clip')
+        if name == 'pretrain':
+            values['phases'][0]['iterations'] = CLIP_ITERATIONS
         write_config(out, f'{name}_clip', values)
     return out / 'configs' / 'pretrain_clip.yaml'
 
@@ -195,6 +209,8 @@ def config_of(out: Path, variant: Variant, seed: int) -> dict[str, Any]:
     values = merged(values, change)
     values |= {'name': variant.name, 'seed': seed, 'log_every': 25, 'checkpoint_every': 10000}
     values['validation'] = [str(out / 'data' / name) for name in SCORED]
+    if variant.start == 'backbone':
+        values['pretrained']['backbone'] = {'format': 'unidrive', 'file': str(out / 'pretrain')}
     if variant.plan not in ('adapt', 'as is'):
         total = sum(phase['iterations'] for phase in values['phases'])
         values['phases'] = [values['phases'][-1] | {'tuning': variant.plan, 'iterations': total}]
@@ -207,7 +223,11 @@ def config_of(out: Path, variant: Variant, seed: int) -> dict[str, Any]:
 
 
 def run_folder(out: Path, variant: Variant, seed: int) -> Path:
-    """Where a variant is trained."""
+    """Where a variant is trained; what changes nothing, `unidrive run` has trained."""
+    made = variant.of == 'student' or variant.group == 'teachers'
+    same = variant.plan in ('adapt', 'as is') and not variant.change and variant.start == 'weights'
+    if made and same and seed == read_config(out, variant.of)['seed']:
+        return out / variant.of
     return out / 'runs' / f'{variant.name}-seed{seed}'
 
 
@@ -220,9 +240,11 @@ def train(out: Path, variant: Variant, seed: int) -> str:
     log = out / 'logs' / f'{folder.name}.log'
     log.parent.mkdir(exist_ok=True)
     started = time.monotonic()
+    init = out / ('pretrain_clip' if variant.of.endswith('clip') else 'pretrain')
+    more = ['--init', str(init)] if variant.start == 'weights' else []
     with log.open('w') as file:
         status = subprocess.run(
-            [*UNIDRIVE, 'train', str(config), str(folder), '--device', 'cpu'],
+            [*UNIDRIVE, 'train', str(config), str(folder), '--device', 'cpu', *more],
             stdout=file, stderr=subprocess.STDOUT, env=os.environ | {'OMP_NUM_THREADS': '1'},
         ).returncode  # fmt: skip
     outcome = 'done' if status == 0 else f'FAILED, see {log}'
@@ -246,34 +268,51 @@ METRICS = {  # heading → dataset, task, metric, factor
 }
 
 
-def values_of(out: Path, variant: Variant) -> tuple[dict[str, list[float]], int, float]:
+def rows() -> list[tuple[str, str, list[Variant]]]:
+    """Group, label and variants of every row; the three teachers share one, since each is scored
+    on its own task only. A group begins with what it is compared with.
+    """
+    found = []
+    for group in dict.fromkeys(variant.group for variant in VARIANTS):
+        members = [variant for variant in VARIANTS if variant.group == group]
+        if group == 'teachers':
+            found.append((group, 'single-task teachers', members))
+            continue
+        reference = [v for v in VARIANTS if v.name == REFERENCES.get(group)]
+        found += [(group, variant.name, [variant]) for variant in reference + members]
+    return found
+
+
+def values_of(out: Path, variants: list[Variant]) -> tuple[dict[str, list[float]], int, float]:
     """Values of every metric over the seeds that are there, how many, and mean minutes."""
     found: dict[str, list[float]] = {heading: [] for heading in METRICS}
-    minutes = []
-    for folder in sorted((out / 'runs').glob(f'{variant.name}-seed*')):
-        if not (folder / 'metrics.json').exists():
-            continue
-        metrics = read_metrics(folder)
-        minutes.append(metrics['facts']['seconds'] / 60)
-        for heading, (dataset, task, metric, factor) in METRICS.items():
-            value = metrics['scores'].get(dataset, {}).get(task, {}).get(metric)
-            if value is not None:
-                found[heading].append(factor * value)
-    return found, len(minutes), statistics.fmean(minutes) if minutes else 0.0
+    minutes, seeds = [], set()
+    for variant in variants:
+        for seed in range(SEEDS):
+            folder = run_folder(out, variant, seed)
+            if not (folder / 'metrics.json').exists():
+                continue
+            metrics = read_metrics(folder)
+            seeds.add(seed)
+            minutes.append(metrics['facts']['seconds'] / 60)
+            for heading, (dataset, task, metric, factor) in METRICS.items():
+                value = metrics['scores'].get(dataset, {}).get(task, {}).get(metric)
+                if value is not None:
+                    found[heading].append(factor * value)
+    return found, len(seeds), statistics.fmean(minutes) if minutes else 0.0
 
 
 def table(out: Path) -> str:
     """Markdown, a table per group; mean ± standard deviation over the seeds."""
-    lines = []
-    for group in dict.fromkeys(variant.group for variant in VARIANTS):
-        lines += [f'\n**{group}**\n', '| | ' + ' | '.join(METRICS) + ' | seeds | minutes |']
-        lines.append('| --- ' * (len(METRICS) + 3) + '|')
-        for variant in (v for v in VARIANTS if v.group == group):
-            found, seeds, minutes = values_of(out, variant)
-            cells = [text(found[heading]) for heading in METRICS]
-            lines.append(
-                f'| {variant.name} | ' + ' | '.join(cells) + f' | {seeds} | {minutes:.1f} |'
-            )
+    lines, last = [], None
+    for group, label, variants in rows():
+        if group != last:
+            last = group
+            lines += [f'\n**{group}**\n', '| | ' + ' | '.join(METRICS) + ' | seeds | minutes |']
+            lines.append('| --- ' * (len(METRICS) + 3) + '|')
+        found, seeds, minutes = values_of(out, variants)
+        cells = [text(found[heading]) for heading in METRICS]
+        lines.append(f'| {label} | ' + ' | '.join(cells) + f' | {seeds} | {minutes:.1f} |')
     return '\n'.join(lines)
 
 
@@ -293,21 +332,21 @@ def plot(out: Path, file: Path) -> None:
     matplotlib.use('Agg')
     from matplotlib import pyplot
 
-    shown = [v for v in VARIANTS if values_of(out, v)[1]]
+    shown = [row for row in rows() if values_of(out, row[2])[1]]
     headings = list(METRICS)[:3]
     figure, axes = pyplot.subplots(1, 3, figsize=(13, 0.32 * len(shown) + 1), sharey=True)
-    groups = list(dict.fromkeys(v.group for v in shown))
+    groups = list(dict.fromkeys(group for group, _, _ in shown))
     colors = pyplot.get_cmap('tab10').colors
     for axis, heading in zip(axes, headings, strict=True):
-        for row, variant in enumerate(shown):
-            values = values_of(out, variant)[0][heading]
+        for row, (group, _, variants) in enumerate(shown):
+            values = values_of(out, variants)[0][heading]
             if values:
-                color = colors[groups.index(variant.group)]
+                color = colors[groups.index(group)]
                 axis.barh(row, statistics.fmean(values), color=color, alpha=0.55)
                 axis.plot(values, [row] * len(values), 'k.', markersize=4)
         axis.set_title(heading)
         axis.grid(axis='x', alpha=0.3)
-    axes[0].set_yticks(range(len(shown)), [v.name for v in shown])
+    axes[0].set_yticks(range(len(shown)), [f'{group}: {label}' for group, label, _ in shown])
     axes[0].invert_yaxis()
     figure.tight_layout()
     figure.savefig(file)
