@@ -160,10 +160,11 @@ def run(options: argparse.Namespace) -> None:
     out = options.out.resolve()
     call([*UNIDRIVE, 'run', EXPERIMENT, out, *options.set])
     write_texts(out / 'text_features.safetensors')
-    clip = write_clip_configs(out)
-    if not (out / 'pretrain_clip' / 'metrics.json').exists():
-        call([*UNIDRIVE, 'train', clip, out / 'pretrain_clip', '--device', 'cpu'])
     chosen = [v for v in VARIANTS if not options.only or v.group in options.only]
+    clip = write_clip_configs(out)
+    wanted = any(variant.of == 'student_clip' for variant in chosen)
+    if wanted and not (out / 'pretrain_clip' / 'metrics.json').exists():
+        call([*UNIDRIVE, 'train', clip, out / 'pretrain_clip', '--device', 'cpu'])
     jobs = [(variant, seed) for seed in options.seeds for variant in chosen]
     failed = False
     with ThreadPoolExecutor(options.jobs) as pool:

@@ -50,7 +50,7 @@ def _remove(folder: Path) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a file in one step."""
     partial = path.with_name(f'.{path.name}.part')
-    partial.write_text(text)
+    partial.write_text(text, encoding='utf-8')
     os.replace(partial, path)
 
 

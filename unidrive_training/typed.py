@@ -132,7 +132,7 @@ def at_default(settings: Typed) -> set[str]:
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """The mapping in a YAML file; UserError when it is missing or not a mapping."""
     try:
-        values = yaml.safe_load(Path(path).read_text())
+        values = yaml.safe_load(Path(path).read_text(encoding='utf-8'))
     except OSError as error:
         raise UserError(f'{path}: {error.strerror}') from error
     except yaml.YAMLError as error:
@@ -152,7 +152,7 @@ def _unshared(value: Any) -> Any:
 def read_json(path: Path, remedy: str) -> dict[str, Any]:
     """The object in a JSON file; UserError, which ends in ``remedy``, when there is none."""
     try:
-        values = json.loads(path.read_text())
+        values = json.loads(path.read_text(encoding='utf-8'))
     except OSError as error:
         raise UserError(f'{path}: {error.strerror}; {remedy}') from error
     except ValueError as error:

@@ -106,6 +106,13 @@ def test_two_processes_have_the_losses_of_one(config, whole, tmp_path):
     torch.testing.assert_close(both, one, rtol=0.02, atol=0)
 
 
+def test_two_processes_have_the_losses_of_one_where_batches_come_in_parts(scenes, tmp_path):
+    """Gradients are exchanged after the last part only."""
+    config = write_config(scenes, tmp_path / 'a.yaml', 2, accumulate=2)
+    one, two = (losses(train(config, tmp_path / str(len(n)), n)) for n in ([], TWO))
+    torch.testing.assert_close(two, one, rtol=1e-4, atol=0)
+
+
 def children(process):
     tasks = Path(f'/proc/{process.pid}/task/{process.pid}/children')
     return [int(pid) for pid in tasks.read_text().split()]

@@ -171,7 +171,8 @@ class TrainingStream(Dataset):
         step, part = divmod(index, self._parts)
         task = self._tasks[step - self._first]
         places = self._pools[task].places
-        mine = range(self._rank + self._ranks * part, len(places), self._ranks * self._parts)
+        # A part has the same images on however many processes: batch norm sees no difference.
+        mine = range(part + self._parts * self._rank, len(places), self._ranks * self._parts)
         return collate([self._draw(step, place, task) for place in mine])
 
     def loader(self, start: int, stop: int, workers: int, pin: bool = False) -> DataLoader:

@@ -70,14 +70,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _train(config: TrainingConfig, args: argparse.Namespace, leads: bool) -> int:
-    from unidrive_training.engine.results import write_beginning, write_end
+    from unidrive_training.engine.results import is_complete, write_beginning, write_end
     from unidrive_training.engine.trainer import Trainer
-    from unidrive_training.evaluation.metrics_file import METRICS
-    from unidrive_training.report import PAGE
 
     trainer = Trainer(config, args.out, args.device, args.init)
-    written = all((args.out / name).exists() for name in (METRICS, PAGE))
-    if trainer.iteration == trainer.total and written:
+    if trainer.iteration == trainer.total and is_complete(trainer):
         if leads:
             print(f'{args.out} is trained already: {trainer.total} iterations')
         return 0

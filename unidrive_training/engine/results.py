@@ -14,7 +14,7 @@ from unidrive_training.aside import write_json, write_text
 from unidrive_training.config import TrainingConfig
 from unidrive_training.engine.trainer import Trainer
 from unidrive_training.environment import environment
-from unidrive_training.evaluation.metrics_file import write_metrics
+from unidrive_training.evaluation.metrics_file import METRICS, read_metrics, write_metrics
 from unidrive_training.evaluation.worst import write_worst_pictures
 from unidrive_training.report import PAGE, write_report
 
@@ -32,6 +32,14 @@ def write_beginning(folder: Path, config: TrainingConfig) -> None:
     write_json(path, facts)
 
 
+def is_complete(trainer: Trainer) -> bool:
+    """Whether a trained model's page and all scores that its config asks for are there."""
+    folder = trainer.folder
+    if not all((folder / name).exists() for name in (METRICS, PAGE)):
+        return False
+    return trainer.validation.records.keys() <= read_metrics(folder)['scores'].keys()
+
+
 def write_end(trainer: Trainer) -> Path:
     """``metrics.json``, ``details.json``, pictures of the worst images, and the page that shows
     it all; returns the page.
@@ -46,7 +54,7 @@ def write_end(trainer: Trainer) -> Path:
         'seed': config.seed,
         'iterations': trainer.iteration,
         'seconds': trainer.seconds,
-        'images_per_second': images / trainer.seconds,
+        'images_per_second': images / (trainer.seconds - trainer.paused),
         'parameters': sum(p.numel() for p in trainer.model.parameters()),
     }
     validation = trainer.validation

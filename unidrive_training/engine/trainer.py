@@ -9,8 +9,10 @@ is in the checkpoint: a killed run goes on exactly, on as many processes or othe
 from __future__ import annotations
 
 import contextlib
+import re
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,8 @@ from unidrive_training.engine.validation import Validation
 from unidrive_training.evaluation.checkpoint_predictor import ModelPredictor
 from unidrive_training.models import sync_batchnorm
 from unidrive_training.models.multitask import MultiTaskModel
+
+_PROPOSALS = 'heads.detection.proposal_boxes'
 
 
 class Trainer:
@@ -65,8 +69,26 @@ class Trainer:
         self.validation = Validation(config.validation, list(config.model.heads), config.broken)
         self.iteration = 0
         self.seconds = 0.0
+        self.paused = 0.0  # of those, not spent on training
         if state is not None:
             self._restore(state)
+        self._check_that_all_processes_agree()
+
+    def _check_that_all_processes_agree(self) -> None:
+        """Each has read data and checkpoint by itself, perhaps on another machine."""
+        begun = distributed.gather((self.iteration, self._origin))
+        others = [rank for rank, (step, _) in enumerate(begun) if step != begun[0][0]]
+        if others:
+            raise UserError(
+                f'{self.folder}: process 0 goes on from step {begun[0][0]}, process {others[0]} '
+                f'from {begun[others[0]][0]}; give a folder that all machines share'
+            )
+        others = [rank for rank, (_, origin) in enumerate(begun) if origin != begun[0][1]]
+        if others:
+            raise UserError(
+                f'process {others[0]} reads other training data than process 0; give all machines '
+                'the same files'
+            )
 
     def _streams(self) -> list[TrainingStream]:
         """One for each phase, all at the beginning: what cannot work is to be said now."""
@@ -101,15 +123,15 @@ class Trainer:
             self._tell(f'warning: rate_factors: no parameter has {part!r} in its name')
         for line in load_pretrained(self.model, config.model, config.pretrained):
             self._tell(line)
+        fresh = set(self.model.state_dict())
         if init:
-            scratch = load_average(self.model, init)
-            listed = ', '.join(scratch) or 'none'
-            self._tell(f'{len(scratch)} weights start from scratch: {listed}')
-        elif 'detection' not in config.pretrained.heads:
-            spec = config.model.heads.get('detection', {})
-            if spec.get('proposal_init') == 'dataset':
-                boxes = self.data.labelled_boxes(config.phases[0].input_size)
-                self.model.heads['detection'].fit_proposals(boxes, config.seed)
+            fresh = load_average(self.model, init)
+            self._tell(f'{init}: {_parts_of(fresh)} from scratch')
+        spec = config.model.heads.get('detection', {})
+        given = 'detection' in config.pretrained.heads or _PROPOSALS not in fresh
+        if spec.get('proposal_init') == 'dataset' and not given:
+            boxes = self.data.labelled_boxes(config.phases[0].input_size)
+            self.model.heads['detection'].fit_proposals(boxes, config.seed)
 
     def _tell(self, text: str) -> None:
         if distributed.rank() == 0:
@@ -145,12 +167,14 @@ class Trainer:
                         norm = step.gradient_norms['all']
                         step.gradient_norms |= self.learner.norms_of_parts(norm)
                         monitor.log(step, number)
+                stopped = time.monotonic()
                 with monitor.pause() if monitor else contextlib.nullcontext():
                     if monitor and self._due(self.config.checkpoint_every):
                         self._save()  # first: what fails in the evaluation costs no step
                         self._draw(monitor, subjects)
                     if self._due(self.config.evaluate_every):
                         self._evaluate(monitor)
+                self.paused += time.monotonic() - stopped
 
     def _due(self, every: int | None) -> bool:
         return self.iteration == self.total or bool(every and self.iteration % every == 0)
@@ -213,6 +237,7 @@ class Trainer:
             'origin': self._origin,
             'iteration': self.iteration,
             'seconds': self.seconds,
+            'paused': self.paused,
         }
 
     def _restore(self, state: dict[str, Any]) -> None:
@@ -225,3 +250,10 @@ class Trainer:
         self.learner.restore(state)
         self.validation.restore(state['validation'])
         self.iteration, self.seconds = state['iteration'], state['seconds']
+        self.paused = state.get('paused', 0.0)  # none in checkpoints of early versions
+
+
+def _parts_of(names: Collection[str]) -> str:
+    """Weights by the part of the model that has them: ``fpn (2), heads.detection (31)``."""
+    parts = Counter(re.match(r'heads\.\w+|\w+', name)[0] for name in names)
+    return ', '.join(f'{part} ({count})' for part, count in sorted(parts.items())) or 'nothing'

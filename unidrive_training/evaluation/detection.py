@@ -131,22 +131,32 @@ class DetectionEvaluator:
         return scores, {name: everywhere[_IOU_50, :, i].tolist() for name, i in present}
 
     def _evaluate(self) -> tuple[np.ndarray, np.ndarray]:
-        """COCO's precision and recall with 100 boxes; −1 where undefined."""
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints
-            evaluation = COCOeval(self._coco(truth=True), self._coco(truth=False), 'bbox')
-            evaluation.evaluate()
-            evaluation.accumulate()
-        return evaluation.eval['precision'][..., -1], evaluation.eval['recall'][..., -1]
+        """COCO's precision and recall with 100 boxes of a class; −1 where undefined.
 
-    def _coco(self, truth: bool) -> COCO:
-        """Truth or detections as COCO holds them; its own reader takes no empty detections."""
+        Class by class, as COCO counts: in its form, boxes take fifty times the memory of arrays.
+        """
+        precisions, recalls = [], []
+        for info in self.labels.classes:
+            with contextlib.redirect_stdout(io.StringIO()):  # it prints
+                evaluation = COCOeval(
+                    self._coco(info.id, True), self._coco(info.id, False), 'bbox'
+                )
+                evaluation.evaluate()
+                evaluation.accumulate()
+            precisions.append(evaluation.eval['precision'][..., -1])
+            recalls.append(evaluation.eval['recall'][..., -1])
+        return np.concatenate(precisions, axis=2), np.concatenate(recalls, axis=1)
+
+    def _coco(self, class_id: int, truth: bool) -> COCO:
+        """Truth or detections of a class as COCO holds them; its own reader takes no empty
+        detections.
+        """
         entries = []
         for place, image in enumerate(self._images, 1):
             boxes = image.truth if truth else image.found
-            for i, (box, class_id) in enumerate(
-                zip(boxes.xywh.tolist(), boxes.class_ids.tolist(), strict=True)
-            ):
-                entry = {'id': len(entries) + 1, 'image_id': place, 'category_id': class_id + 1}
+            of_class = np.flatnonzero(boxes.class_ids == class_id)
+            for i, box in zip(of_class.tolist(), boxes.xywh[of_class].tolist(), strict=True):
+                entry = {'id': len(entries) + 1, 'image_id': place, 'category_id': 1}
                 entry |= {'bbox': box, 'area': box[2] * box[3], 'iscrowd': 0}
                 if truth:
                     entry |= {'iscrowd': int(image.crowd[i]), 'ignore': 0}
@@ -157,7 +167,7 @@ class DetectionEvaluator:
         coco.dataset = {
             'images': [{'id': place} for place in range(1, len(self._images) + 1)],
             'annotations': entries,
-            'categories': [{'id': c.id + 1, 'name': c.name} for c in self.labels.classes],
+            'categories': [{'id': 1, 'name': self.labels.names[class_id]}],
         }
         coco.createIndex()
         return coco
