@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One run file is a list of commands; what is wrong with it is said before they begin."""
 
+import re
+
 import pytest
 import yaml
 from small_experiment import (
@@ -102,6 +104,23 @@ def test_a_student_may_start_from_all_weights(run_file, tmp_path):
         steps_of(run_file(), tmp_path / 'out', *given, 'student.model.backbone.width=32')
 
 
+def test_what_starts_from_scratch_nevertheless_is_said(run_file, tmp_path, capsys):
+    given = ['teachers.semantic.backbone_from=null', 'teachers.semantic.weights_from=pretrain']
+    path, out = run_file(), tmp_path / 'out'
+    steps_of(path, out, *given)
+    assert capsys.readouterr().out == ''  # other heads are not missed
+    given.append('teachers.semantic.model.adapter={name: pre_scalar}')
+    steps_of(path, out, *given)
+    told = 'teachers/semantic: adapter from scratch, as pretrain has nothing that fits\n'
+    assert capsys.readouterr().out == told
+    steps_of(path, out, *given, 'teachers.semantic.model.fpn.channels=64')
+    told = capsys.readouterr().out
+    assert re.match(
+        r'teachers/semantic: fpn, adapter, heads\.semantic \(6 of 72 weights\) from', told
+    )
+    assert told.count('\n') == 1
+
+
 def test_a_run_file_may_build_on_another(run_file, tmp_path):
     """From another folder: bases of trainings stay beside the file that names them."""
     run_file()
@@ -195,6 +214,18 @@ def test_a_dry_run_only_writes_configs(run_file, tmp_path, capsys):
     for step in steps:
         if step.config:
             assert load_config(step.arguments[1]) == step.config
+
+
+def test_out_is_the_same_however_it_is_written(run_file, tmp_path, monkeypatch):
+    """What was begun as runs/a goes on as /…/runs/a."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'link').symlink_to(tmp_path)
+    written = []
+    for out in ('out', './link/out', str(tmp_path / 'out')):
+        assert main(['run', str(run_file()), out, '--dry-run']) == 0
+        written.append((tmp_path / 'out' / 'configs' / 'student.yaml').read_text())
+    assert f'root: {tmp_path}/out/data/scenes' in written[0]
+    assert written[1:] == written[:1] * 2
 
 
 def test_settings_may_stand_behind_options(run_file, tmp_path, capsys):

@@ -8,6 +8,7 @@ import shutil
 import pytest
 import yaml
 from small_experiment import (
+    SCENES,
     pretend,
     run_file,  # noqa: F401
     states_of,
@@ -83,6 +84,39 @@ def test_a_setting_that_a_newer_unidrive_knows_is_at_its_default(run_file, tmp_p
     assert states_of(path, out)['student'] == 'DONE'
     with pytest.raises(UserError, match=r'student\.accumulate was absent, is 2'):
         states_of(path, out, 'student.accumulate=2')
+
+
+def test_how_a_training_is_computed_may_change(run_file, tmp_path):
+    values = yaml.safe_load(run_file().read_text())
+    values['data']['more'] = {'scenes': SCENES}
+    path, out = run_file(**values), tmp_path / 'out'
+    pretend(path, out)
+    changes = ['student.workers=8', 'teachers.semantic.checkpoint_every=3']
+    assert set(states_of(path, out, *changes).values()) == {'DONE'}
+    changes.append('student.validation=[more]')  # which has to be made
+    states = states_of(path, out, *changes)
+    assert states.pop('data/more') == 'NEW' and set(states.values()) == {'DONE'}
+
+    # Marks of early versions have these settings, too.
+    mark = out / '.done' / 'student.json'
+    then = json.loads(mark.read_text())
+    then['definition'] |= {'student.workers': 1, 'student.validation.0': 'OUT/data/old'}
+    then['after']['data/old'] = 'some hash'
+    mark.write_text(json.dumps(then))
+    for given in ([], changes):
+        assert states_of(path, out, *given)['student'] == 'DONE'
+    with pytest.raises(UserError, match=r'student\.clip_norm was 5\.0, is 2\.0'):
+        states_of(path, out, 'student.clip_norm=2')
+
+
+def test_a_broken_mark_is_refused_with_what_follows(run_file, tmp_path):
+    path, out = run_file(), tmp_path / 'out'
+    pretend(path, out)
+    mark = out / '.done' / 'pretrain.json'
+    mark.write_text('{"hash"')
+    follows = 'delete it: what builds on pretrain is then removed and done again'
+    with pytest.raises(UserError, match=rf'{mark} is no JSON .*; put it back, or {follows}'):
+        states_of(path, out)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,8 @@ from unidrive_perception.errors import UserError
 from unidrive_training.cli import main
 from unidrive_training.config import load_config
 from unidrive_training.data.bdd100k import read_split
+from unidrive_training.engine.run_lock import hold
+from unidrive_training.evaluation.metrics_file import write_metrics
 from unidrive_training.experiment import runner
 from unidrive_training.experiment.checks import check_arguments
 from unidrive_training.experiment.config import load_experiment
@@ -109,12 +112,38 @@ def test_a_copied_folder_is_reported_again(tmp_path):
 
 
 def test_two_runs_do_not_share_a_folder(run_file, tmp_path, monkeypatch):
-    monkeypatch.setattr(runner, '_PATIENCE', 0.1)
+    monkeypatch.setattr(runner, 'hold', partial(hold, patience=0.1))
     out = tmp_path / 'out'
     experiment, steps = steps_of(run_file(), out)
-    out.mkdir()
-    with runner._lock(out), pytest.raises(UserError, match='another `unidrive run` is at work'):
+    with hold(out, ''), pytest.raises(UserError, match='another `unidrive run` is at work'):
         run_steps(experiment, out, steps, 1)
+
+
+def test_the_time_of_a_step_is_that_of_all_its_starts(run_file, tmp_path, monkeypatch):
+    """A training knows its own; the start that ended early here did no step of it."""
+    out = tmp_path / 'out'
+    experiment, steps = steps_of(run_file(), out)
+    chosen = {step.name: step for step in steps[:3]}  # scenes, frames, pretrain
+    interrupted = set()
+
+    def child(step, processes, lock):
+        time.sleep(0.3)
+        if step.name not in interrupted:
+            interrupted.add(step.name)
+            return 1, 'no more room'
+        step.output.mkdir()
+        write_metrics(step.output, 'a', {}, {'seconds': 60.0})
+        return 0, None
+
+    monkeypatch.setattr(runner, 'run_child', child)
+    for _ in chosen:
+        with pytest.raises(UserError, match='no more room'):
+            run_steps(experiment, out, list(chosen.values()), 1)
+    run_steps(experiment, out, list(chosen.values()), 1)
+    ledger = Ledger(experiment, out, steps)
+    seconds = {name: ledger.seconds(name) for name in chosen}
+    assert 0.3 <= seconds['data/scenes'] < 0.6 <= seconds['data/drive'] < 0.9  # frames go on
+    assert seconds['pretrain'] == 60
 
 
 def test_a_failing_step_ends_the_run_with_its_sentence(run_file, tmp_path, capfd):

@@ -4,7 +4,7 @@
 
 import json
 import shutil
-from functools import partialmethod
+from functools import partial, partialmethod
 
 import pytest
 import torch
@@ -272,7 +272,10 @@ def test_a_rate_factor_that_names_nothing(scenes, tmp_path, capsys):
     assert "no parameter has 'backbnoe'" in told and "'backbone'" not in told
 
 
-def test_one_training_at_a_time_in_a_folder(scenes, tmp_path, capsys):
+def test_one_training_at_a_time_in_a_folder(scenes, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(
+        'unidrive_training.engine.run_lock.only_one', partial(only_one, patience=0)
+    )
     (tmp_path / 'a.yaml').write_text(
         yaml.safe_dump(tiny_config(scenes, 1).model_dump(mode='json'))
     )

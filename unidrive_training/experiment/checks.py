@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,6 +29,8 @@ Shapes = dict[str, torch.Size]
 def check(experiment: Experiment, steps: Sequence[Step]) -> None:
     """UserError for folders that are missing, options that a command does not know, models that
     cannot be built or cannot start from the pretrained backbone, batches too small for their data.
+
+    Prints what starts from scratch although the training is given all pretrained weights.
     """
     for name, entry in experiment.data.items():
         if entry.root:
@@ -39,15 +43,17 @@ def check(experiment: Experiment, steps: Sequence[Step]) -> None:
     for step in steps:
         if step.name.startswith('data/'):
             check_arguments(step)
-    backbones = {step.name: _check_training(step) for step in steps if step.config}
+    models = {step.name: _check_training(step) for step in steps if step.config}
     for name, section in experiment.trainings().items():
         given = section.starts_from
-        if given and not backbones[given].items() <= backbones[name].items():
+        if given and not _backbone(models[given]).items() <= models[name].items():
             key = 'weights_from' if section.weights_from else 'backbone_from'
             raise UserError(
                 f'{name.replace("/", ".")}.{key}: the backbone of {given} is another one; '
                 'give both the same model.backbone'
             )
+        if section.weights_from and (parts := _from_scratch(models[name], models[given])):
+            print(f'{name}: {parts} from scratch, as {given} has nothing that fits')
 
 
 class _Parser(argparse.ArgumentParser):
@@ -69,7 +75,7 @@ def check_arguments(step: Step) -> None:
 
 
 def _check_training(step: Step) -> Shapes:
-    """The shapes of the backbone's weights."""
+    """The shapes of the model's weights."""
     config: TrainingConfig = step.config
     where = step.name.replace('/', '.')
     files = [config.pretrained.backbone, config.pretrained.text_encoder, config.pretrained.fpn]
@@ -84,4 +90,23 @@ def _check_training(step: Step) -> Shapes:
             model = MultiTaskModel(config.model)
     except UserError as error:
         raise UserError(f'{where}: {error}') from error
-    return {name: weight.shape for name, weight in model.backbone.state_dict().items()}
+    return {name: weight.shape for name, weight in model.state_dict().items()}
+
+
+def _backbone(weights: Shapes) -> Shapes:
+    return {name: shape for name, shape in weights.items() if name.startswith('backbone.')}
+
+
+def _from_scratch(own: Shapes, given: Shapes) -> str:
+    """The parts of a model that do not start from the ``given`` weights, in words."""
+    every = Counter(map(_part, own))
+    fresh = Counter(_part(name) for name, shape in own.items() if given.get(name) != shape)
+    return ', '.join(
+        part if count == every[part] else f'{part} ({count} of {every[part]} weights)'
+        for part, count in fresh.items()
+    )
+
+
+def _part(weight: str) -> str:
+    """``fpn``, ``heads.detection``, … of the name of a weight."""
+    return re.match(r'heads\.\w+|\w+', weight)[0]

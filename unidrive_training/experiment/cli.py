@@ -43,8 +43,9 @@ def run(args: argparse.Namespace) -> int:
     if args.processes < 1:
         raise UserError(f'--processes {args.processes}: give 1 or more')
     experiment = load_experiment(args.file, args.overrides)
-    steps = plan(experiment, args.out)
+    out = args.out.resolve()  # what is begun goes on however OUT is written
+    steps = plan(experiment, out)
     check(experiment, steps)
     act = show if args.dry_run else run_steps
-    act(experiment, args.out, steps, args.processes)
+    act(experiment, out, steps, args.processes)
     return 0

@@ -3,6 +3,8 @@
 """What was done in an experiment's folder, and whether it still is what the experiment asks for.
 
 OUT/.done/STEP.json is there from a step's beginning on, and has its ``seconds`` when it is done.
+OUT may be moved, but for a training or pseudo-labels that are half done: their own files say where
+their data are, and they go on there only.
 """
 
 from __future__ import annotations
@@ -17,10 +19,11 @@ from typing import Any
 
 from unidrive_perception.errors import UserError
 from unidrive_training.aside import write_json
+from unidrive_training.config import FREE
 from unidrive_training.experiment.by_hand import check_made_by_hand
 from unidrive_training.experiment.config import Experiment
 from unidrive_training.experiment.steps import Step, plan
-from unidrive_training.typed import at_default, first_change, flat
+from unidrive_training.typed import at_default, first_change, flat, read_json
 
 
 class State(enum.Enum):
@@ -68,12 +71,21 @@ class Ledger:
         digest = hashlib.sha256(json.dumps(mark, sort_keys=True).encode()).hexdigest()
         return {'hash': digest, **mark, 'seconds': None}
 
+    def spend(self, step: Step, seconds: float) -> float:
+        """Note how long a start of a step took, however it ended; returns what its result took so
+        far.
+        """
+        mark = self._marks[step.name]
+        spent = seconds + (mark.get('spent', 0.0) if step.resumes else 0.0)
+        self._write(step.name, mark | {'spent': spent})
+        return spent
+
     def finish(self, step: Step, seconds: float) -> None:
-        """Mark a step as done."""
+        """Mark a step as done, in so many seconds over all of its starts."""
         self._write(step.name, self._marks[step.name] | {'seconds': round(seconds, 1)})
 
     def seconds(self, name: str) -> float | None:
-        """How long the last start of a step took; None when it is not done."""
+        """How long a step took; None when it is not done."""
         mark = self._marks[name]
         return mark and mark['seconds']
 
@@ -85,14 +97,16 @@ class Ledger:
             self._adopt(step)
             return State.DONE
         now = self._plan[step.name]
-        if change := first_change(mark['definition'], _definition(now), _at_default(now)):
+        then = _without_free(mark['definition'], now)
+        if change := first_change(then, _definition(now), _at_default(now)):
             raise UserError(
                 f'{self._out}: {step.name} was made with another setting ({change}); give a new '
                 f'OUT, or delete {step.output} and {file}: it and what builds on it are then done '
                 'again'
             )
-        if mark['after'] != self._after(step) or any(
-            self.states[name] is not State.DONE for name in step.needs
+        if any(
+            mark['after'].get(name) != digest or self.states[name] is not State.DONE
+            for name, digest in self._after(step).items()
         ):
             return State.OUTDATED
         if mark['seconds'] is None:
@@ -128,12 +142,9 @@ class Ledger:
         return self._out / '.done' / f'{name}.json'
 
     def _read(self, name: str) -> dict[str, Any] | None:
-        try:
-            return json.loads(self._file(name).read_text())
-        except FileNotFoundError:
-            return None
-        except ValueError as error:
-            raise UserError(f'{self._file(name)}: not valid JSON ({error}); delete it') from error
+        file = self._file(name)
+        remedy = f'put it back, or delete it: what builds on {name} is then removed and done again'
+        return read_json(file, remedy) if file.exists() else None
 
     def _write(self, name: str, mark: dict[str, Any]) -> None:
         self._marks[name] = mark
@@ -147,7 +158,18 @@ def _definition(step: Step) -> dict[str, Any]:
     return json.loads(json.dumps(definition))  # as it comes back from the file
 
 
+def _without_free(definition: dict[str, Any], step: Step) -> dict[str, Any]:
+    """A definition without settings that a training may be told anew; early versions noted them,
+    too.
+    """
+    free = tuple(f'{_prefix(step)}.{key}.' for key in FREE) if step.config else ()
+    return {key: value for key, value in definition.items() if not f'{key}.'.startswith(free)}
+
+
 def _at_default(step: Step) -> set[str]:
     """Keys of a definition that a training config need not set."""
-    prefix = step.name.replace('/', '.')
-    return {f'{prefix}.{key}' for key in at_default(step.config)} if step.config else set()
+    return {f'{_prefix(step)}.{key}' for key in at_default(step.config)} if step.config else set()
+
+
+def _prefix(step: Step) -> str:
+    return step.name.replace('/', '.')

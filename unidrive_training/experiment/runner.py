@@ -4,28 +4,25 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import signal
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 
 from unidrive_perception.errors import UserError
 from unidrive_training.aside import write_json, write_text
+from unidrive_training.engine.run_lock import hold
 from unidrive_training.environment import environment
-from unidrive_training.evaluation.metrics_file import DETAILS, METRICS
+from unidrive_training.evaluation.metrics_file import DETAILS, METRICS, read_metrics
 from unidrive_training.experiment.child import command_line, run_child
 from unidrive_training.experiment.config import Experiment
 from unidrive_training.experiment.ledger import Ledger, State
 from unidrive_training.experiment.steps import Step, config_file
 from unidrive_training.experiment.summary import durations, scores
-
-_PATIENCE = 15.0  # seconds: a killed run's child needs a moment to end, too
 
 
 def show(experiment: Experiment, out: Path, steps: Sequence[Step], processes: int) -> None:
@@ -42,8 +39,7 @@ def run_steps(experiment: Experiment, out: Path, steps: Sequence[Step], processe
 
     Raises UserError, with the command's own sentence, when a step fails.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    with _lock(out) as lock:
+    with hold(out, 'another `unidrive run` is at work here') as lock:  # its children, too
         ledger = Ledger(experiment, out, steps)
         _write_configs(out, steps)
         for number, step in enumerate(steps, 1):
@@ -61,22 +57,6 @@ def run_steps(experiment: Experiment, out: Path, steps: Sequence[Step], processe
             print(f'\n{table}')
 
 
-@contextmanager
-def _lock(out: Path) -> Iterator[int]:
-    """Keeps two runs out of one folder; the file descriptor is for children to hold, too."""
-    with (out / '.lock').open('w') as file:
-        deadline = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise UserError(f'{out}: another `unidrive run` is at work here') from None
-                time.sleep(0.2)
-        yield file.fileno()
-
-
 def _do(step: Step, out: Path, ledger: Ledger, processes: int, lock: int) -> None:
     if step.name == 'report':
         _gather(out)
@@ -85,13 +65,17 @@ def _do(step: Step, out: Path, ledger: Ledger, processes: int, lock: int) -> Non
     step.output.parent.mkdir(parents=True, exist_ok=True)
     ledger.begin(step)
     started = time.monotonic()
-    status, sentence = run_child(step, processes, lock)
+    try:
+        status, sentence = run_child(step, processes, lock)
+    finally:
+        spent = ledger.spend(step, time.monotonic() - started)
     if status != 0:
         raise UserError(
             f'{step.name}: {sentence or _ending(status)}; when that is mended, start the same '
             f'`unidrive run` again (the step alone: {command_line(step, processes)})'
         )
-    ledger.finish(step, time.monotonic() - started)
+    # A training counts by itself, also what others started and what was killed.
+    ledger.finish(step, read_metrics(step.output)['facts']['seconds'] if step.config else spent)
 
 
 def _write_configs(out: Path, steps: Sequence[Step]) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from unidrive_perception.errors import UserError
-from unidrive_training.config import TrainingConfig
+from unidrive_training.config import FREE, TrainingConfig
 from unidrive_training.evaluation.metrics_file import METRICS
 from unidrive_training.experiment.config import Dataset, Experiment, Training
 from unidrive_training.typed import parse
@@ -31,7 +31,8 @@ class Step:
 
     ``arguments`` follow `unidrive`; ``output`` is the folder (or file) that they make.
     ``settings`` determine it, by the keys of the run file. ``needs``: names of the steps that it
-    builds on. ``config``: of a training, what OUT/configs/STEP.yaml has to hold.
+    builds on. ``scored_on``: names of those that it only measures itself by; they are made before
+    it and change nothing. ``config``: of a training, what OUT/configs/STEP.yaml has to hold.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Step:
     output: Path
     settings: Mapping[str, Any] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
+    scored_on: tuple[str, ...] = ()
     config: TrainingConfig | None = None
 
     @property
@@ -115,13 +117,13 @@ def _trainings(experiment: Experiment, out: Path, last: bool) -> Iterator[Step]:
             name,
             ('train', str(config_file(out, name)), str(out / name), *init),
             out / name,
-            {name.replace('/', '.'): config.model_dump(mode='json')},
+            {name.replace('/', '.'): config.model_dump(mode='json', exclude=set(FREE))},
             (
                 *(f'data/{data}' for data in _learned(experiment, section, pseudo)),
-                *(f'data/{data}' for data in section.validation),
                 *(f'pseudo_labels/{data}' for data in pseudo),
                 *([section.starts_from] if section.starts_from else []),
             ),
+            tuple(f'data/{data}' for data in section.validation),
             config,
         )
 
@@ -222,5 +224,5 @@ def _needed(steps: list[Step]) -> list[Step]:
     """Without data that nothing uses; needs without what is there already or left out."""
     names = {step.name for step in steps}
     steps = [replace(s, needs=tuple(n for n in s.needs if n in names)) for s in steps]
-    used = {name for step in steps for name in step.needs}
+    used = {name for step in steps for name in (*step.needs, *step.scored_on)}
     return [step for step in steps if step.name in used or not step.name.startswith('data/')]
