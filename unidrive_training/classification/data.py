@@ -133,11 +133,16 @@ def training_loader(
     batch_size: int,
     workers: int,
 ) -> DataLoader:
-    """The shuffled batches of an epoch, a function of (seed, epoch)."""
+    """The shuffled batches of an epoch, a function of (seed, epoch).
+
+    A rest of one image is left out: a batch norm cannot learn from one image of 1 × 1.
+    """
     chosen = np.arange(len(images.class_ids))
     if config.imbalance > 1:
         chosen = long_tail(images.class_ids, config.imbalance, seed)
     order = np.random.default_rng((seed, epoch)).permutation(len(chosen))
+    if len(order) > 1 and len(order) % batch_size == 1:
+        order = order[:-1]
     views = Views(images, chosen, _training_view(config), (seed, epoch))
     return DataLoader(views, batch_size, sampler=order.tolist(), num_workers=workers)
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
@@ -33,22 +34,29 @@ from unidrive_training.models.weight_files import weight_path
 
 @dataclass(frozen=True)
 class Scores:
-    """``top1``: share of images that are right; ``mean_class``: mean over the classes of it."""
+    """``top1``: share of images that are right; ``per_class``: of each class, NaN for one without
+    images; ``mean_class``: the mean of those.
+    """
 
     top1: float
     mean_class: float
+    per_class: tuple[float, ...]
 
     @staticmethod
     def of(confusion: np.ndarray) -> Scores:
-        """Scores of a (K, K) confusion matrix, rows are truth; a class without images is left
-        out.
-        """
+        """Scores of a (K, K) confusion matrix, rows are truth."""
         hits, counts = np.diag(confusion), confusion.sum(1)
-        present = counts > 0
-        return Scores(hits.sum() / counts.sum(), (hits[present] / counts[present]).mean())
+        shares = np.where(counts > 0, hits / np.maximum(counts, 1), np.nan)
+        top1 = float(hits.sum() / counts.sum())
+        return Scores(top1, float(np.nanmean(shares)), tuple(shares.tolist()))
 
     def __str__(self) -> str:
-        return f'top-1 {self.top1:.4f}, mean over classes {self.mean_class:.4f}'
+        return in_words(self.top1, self.mean_class)
+
+
+def in_words(top1: float, mean_class: float) -> str:
+    """Scores as a run prints them."""
+    return f'top-1 {top1:.4f}, mean over classes {mean_class:.4f}'
 
 
 class ClassifierTrainer:
@@ -89,16 +97,22 @@ class ClassifierTrainer:
                 self.epoch += 1
                 scores = self.evaluate()
                 self.seconds = time.monotonic() - started
-                for name, value in (('loss', loss), *vars(scores).items()):
+                values = {'loss': loss, 'top1': scores.top1, 'mean_class': scores.mean_class}
+                for name, value in values.items():
                     writer.add_scalar(name, value, self.epoch)
                 tqdm.write(f'epoch {self.epoch}: loss {loss:.3f}, {scores}')
                 save_checkpoint(self.folder, self._state(), self.epoch)
         return scores or self.evaluate()
 
-    def _train_epoch(self) -> float:
-        """One pass over the training images; the mean loss."""
+    @property
+    def iterations(self) -> int:
+        """Steps of the optimizer so far."""
+        return self.epoch * len(self._loader())
+
+    def _loader(self) -> DataLoader:
+        """The batches of the epoch that is next."""
         config = self.config
-        loader = training_loader(
+        return training_loader(
             self.train_images,
             config.data,
             config.seed,
@@ -106,6 +120,10 @@ class ClassifierTrainer:
             config.batch_size,
             config.workers,
         )
+
+    def _train_epoch(self) -> float:
+        """One pass over the training images; the mean loss."""
+        config, loader = self.config, self._loader()
         losses = []
         for step, (images, class_ids) in enumerate(tqdm(loader, desc=config.name, leave=False)):
             iteration = self.epoch * len(loader) + step

@@ -4,30 +4,32 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
 import yaml
 
 from unidrive_training.aside import write_json, write_text
-from unidrive_training.config import TrainingConfig
 from unidrive_training.engine.trainer import Trainer
 from unidrive_training.environment import environment
 from unidrive_training.evaluation.metrics_file import METRICS, read_metrics, write_metrics
 from unidrive_training.evaluation.worst import write_worst_pictures
 from unidrive_training.report import PAGE, write_report
+from unidrive_training.typed import Typed, read_json
 
 
-def write_beginning(folder: Path, config: TrainingConfig) -> None:
-    """``config.yaml``, complete, and ``environment.json``: versions, machine, commit, command."""
-    text = yaml.safe_dump(config.model_dump(mode='json'), sort_keys=False)
-    write_text(folder / 'config.yaml', text)
+def write_beginning(folder: Path, config: Typed) -> None:
+    """``config.yaml``, complete, and ``environment.json``: versions, machine, commit, command.
+
+    ``config``: of any run that has a seed.
+    """
+    values = config.model_dump(mode='json')
+    write_text(folder / 'config.yaml', yaml.safe_dump(values, sort_keys=False))
     (folder / PAGE).unlink(missing_ok=True)  # where it is, what it shows is the end
-    facts = environment() | {'command': sys.argv[1:], 'seed': config.seed}
+    facts = environment() | {'command': sys.argv[1:], 'seed': values['seed']}
     path = folder / 'environment.json'
     if path.exists():  # goes on, perhaps elsewhere
-        first = json.loads(path.read_text())
+        first = read_json(path, 'delete it, and run the same command again')
         facts = first | {'continued': [*first.get('continued', []), facts]}
     write_json(path, facts)
 

@@ -18,7 +18,14 @@ from unidrive_training.report.run_folder import RunFolder, read_run
 from unidrive_training.report.scores import COUNT, SPLIT, single_values
 from unidrive_training.typed import flat
 
-FACTS = ('iterations', 'seconds', 'images_per_second', 'parameters')
+FACTS = (
+    'epochs',
+    'iterations',
+    'seconds',
+    'images_per_second',
+    'parameters',
+    'trained_parameters',
+)
 BY_CONFIG = 'config'
 
 

@@ -86,7 +86,8 @@ def cell_text(row: Row, column: int) -> str:
 def _number(row: Row, value: float) -> str:
     if row.is_score:
         return f'{value:.3f}'
-    known = {'seconds': duration, 'parameters': big_number, 'images_per_second': '{:.1f}'.format}
+    known = {'seconds': duration, 'images_per_second': '{:.1f}'.format}
+    known |= dict.fromkeys(('parameters', 'trained_parameters'), big_number)
     return known.get(row.metric, '{:,.10g}'.format)(value)
 
 

@@ -73,6 +73,7 @@ _KNOWN: dict[str, tuple[str, Callable[[Any], str]]] = {
     'seconds': ('training time', duration),
     'images_per_second': ('images per second', '{:.1f}'.format),
     'parameters': ('parameters', big_number),
+    'trained_parameters': ('trained parameters', big_number),
     'machine': ('machine', _machine),
     'versions': ('versions', _plain),
     'command': ('command', _plain),
