@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 from small_teachers import (
@@ -25,7 +26,9 @@ from unidrive_perception.errors import UserError
 from unidrive_training.cli import main
 from unidrive_training.data.bdd100k import read_split
 from unidrive_training.data.pseudo_labels import add_pseudo_labels
+from unidrive_training.engine import pseudo_label
 from unidrive_training.engine.pseudo_label_files import PseudoLabelFiles
+from unidrive_training.engine.run_lock import only_one
 
 
 def kill_midway(command, out):
@@ -150,6 +153,30 @@ def test_other_teachers_or_thresholds_are_refused(data, runs, labelled, tmp_path
 def test_wrong_arguments(data, runs, tmp_path, capsys, more, sentence):
     assert sentence in refusal(capsys, *arguments(data, tmp_path / 'out', runs, *more))
     assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize('file', ['pseudo_labels.json', '.work/pseudo_labels.json'])
+def test_a_damaged_index_is_said(data, runs, tmp_path, capsys, file):
+    (tmp_path / 'out' / '.work').mkdir(parents=True)
+    (tmp_path / 'out' / file).write_text('{"version": 1,')
+    error = refusal(capsys, *arguments(data, tmp_path / 'out', runs))
+    assert f'{file} is no JSON' in error and 'give a new folder' in error
+
+
+def test_one_command_at_a_time_in_a_folder(data, runs, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(pseudo_label, 'only_one', partial(only_one, patience=0))
+    out = tmp_path / 'out'
+    with only_one(out):
+        assert 'is at work here' in refusal(capsys, *arguments(data, out, runs))
+        assert [path.name for path in out.iterdir()] == ['.lock']  # it did no work
+
+
+def test_the_file_of_the_lock_disturbs_nobody(data, labelled, capsys):
+    assert (labelled / '.lock').is_file()
+    main(['check-data', str(labelled)])
+    printed = capsys.readouterr().out
+    assert 'train/semantic: all 8' in printed and '.lock' not in printed
+    assert add_pseudo_labels(read_split(data, 'train'), labelled)
 
 
 def test_a_teacher_without_that_head(data, runs, tmp_path, capsys):

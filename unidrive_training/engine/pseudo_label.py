@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from unidrive_training.data.settings import Setting, apply_setting, load_setting
 from unidrive_training.engine.cli import check_device
 from unidrive_training.engine.labelling import Job, Labelling
 from unidrive_training.engine.pseudo_label_files import PseudoLabelFiles
+from unidrive_training.engine.run_lock import only_one
 from unidrive_training.engine.teachers import Teacher, Thresholds, load_teachers
 from unidrive_training.models.multitask import TASKS
 
@@ -65,27 +67,43 @@ def run(args: argparse.Namespace) -> int:
     teachers = load_teachers(paths, device)
     settings = _settings(args, setting, teachers, thresholds)
     files = PseudoLabelFiles(args.out, args.split)
-    leads = distributed.rank() == 0
+    files.open(settings)  # a folder that is refused stays as it is
+    wait = distributed.patient_barrier()
+    with only_one(args.out) if distributed.rank() == 0 else contextlib.nullcontext():
+        wait()  # nobody begins before the folder is ours
+        _label(args, records, teachers, files, settings, wait)
+    return 0
+
+
+def _label(
+    args: argparse.Namespace,
+    records: Sequence[Record],
+    teachers: Sequence[Teacher],
+    files: PseudoLabelFiles,
+    settings: dict[str, Any],
+    wait: Callable[[], None],
+) -> None:
+    """What is missing of the folder, by all processes."""
+    leads, tasks = distributed.rank() == 0, list(_teacher_paths(args.teacher))
     labelled = files.open(settings)
-    jobs = _jobs(records, paths, labelled or {})
+    jobs = _jobs(records, tasks, labelled or {})
     if labelled is not None and not jobs:
         if leads:
             files.tidy()
             print(f'{args.out}: all pseudo-labels are there already')
-        return 0
+        return
     files.begin(settings)
-    wait = distributed.patient_barrier()
     done = files.done()
     if leads:
         print(_begun(jobs, len(records), done), flush=True)
     wait()  # or a process would list what another has made since
+    thresholds = Thresholds(args.box_score, args.mask_confidence)
     Labelling(jobs, teachers, thresholds, files, done).run(args.batch_size, args.workers)
     wait()
     if leads:
         classes = next((t.classes for t in teachers if 'detection' in t.tasks), DETECTION.names)
-        print(_summary(files.merge(settings, [job.record.name for job in jobs], classes), paths))
+        print(_summary(files.merge(settings, [job.record.name for job in jobs], classes), tasks))
         print(f'→ {args.out}')
-    return 0
 
 
 def _check(args: argparse.Namespace) -> Thresholds:
@@ -177,7 +195,7 @@ def _begun(jobs: Sequence[Job], images: int, done: set[str]) -> str:
     return f'{images} images, to label: {tasks}' + (f'; {ready} are done already' * bool(ready))
 
 
-def _summary(index: dict[str, Any], tasks: dict[str, Path]) -> str:
+def _summary(index: dict[str, Any], tasks: Sequence[str]) -> str:
     lines = []
     for task in tasks:
         threshold = index['teachers'][task]['threshold']

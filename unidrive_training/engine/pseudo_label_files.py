@@ -14,7 +14,6 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from unidrive_training.data.bdd100k import Record
 from unidrive_training.data.pseudo_labels import INDEX, WORK, boxes_file, mask_file
 from unidrive_training.data.scalabel import FrameFile
 from unidrive_training.engine.teachers import PseudoLabels
+from unidrive_training.typed import read_json
 
 
 class PseudoLabelFiles:
@@ -46,7 +46,7 @@ class PseudoLabelFiles:
         """
         for path in (self._index, self._work / INDEX):
             if path.is_file():
-                then = json.loads(path.read_text())
+                then = read_json(path, 'give a new folder')
                 if change := _change({key: then.get(key) for key in settings}, settings):
                     raise UserError(
                         f'{self.folder}: its pseudo-labels were begun otherwise ({change}); run '
@@ -56,7 +56,8 @@ class PseudoLabelFiles:
                     self._finished = then
                     return {name: list(tasks) for name, tasks in then['images'].items()}
                 return None
-        if self.folder.exists() and {path.name for path in self.folder.iterdir()} - {WORK}:
+        ours = {WORK, '.lock'}  # the latter of `only_one`
+        if self.folder.exists() and {path.name for path in self.folder.iterdir()} - ours:
             raise UserError(f'{self.folder} holds other files; give a new folder')
         return None
 
@@ -137,9 +138,8 @@ class PseudoLabelFiles:
         self._replace(self._images / f'{name}.json', json.dumps(facts).encode())
 
     def _read(self, name: str) -> dict[str, Any]:
-        with suppress(FileNotFoundError):
-            return json.loads((self._images / f'{name}.json').read_text())
-        raise UserError(f'{self.folder}: image {name} is not labelled; run the same command again')
+        path = self._images / f'{name}.json'
+        return read_json(path, 'delete it if it is there, and run the same command again')
 
     def _replace(self, path: Path, content: bytes) -> None:
         """Write aside, below ``.work``, and rename."""
