@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from unidrive_training.aside import write_text
 from unidrive_training.report import PAGE
 from unidrive_training.report.curves import Log, read_log
 from unidrive_training.report.datasets import dataset_sections
@@ -58,10 +58,8 @@ def write_page(path: Path, template: str, context: Mapping[str, Any]) -> Path:
     )
     environment.filters['score'] = show
     text = environment.get_template(template).render(context)
-    partial = path.with_name(f'.{path.name}.part')
     # What no encoding knows (half a surrogate in a JSON string) must not cost the page.
-    partial.write_text(text, encoding='utf-8', errors='replace')
-    os.replace(partial, path)
+    write_text(path, text.encode('utf-8', 'replace').decode('utf-8'))
     return path
 
 

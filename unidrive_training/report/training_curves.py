@@ -32,7 +32,8 @@ _SMOOTHED = 'Faint: as logged. Full: mean over a fiftieth of the run. Dotted: a 
 
 def curve_sections(log: Log, run: RunFolder) -> list[dict[str, Any]]:
     """``{title, note, svg}`` of each group of curves that there is something for."""
-    validation = _validation(log) or _history(run)
+    # After a kill between the last checkpoint and its scores, these are in the metrics only.
+    validation = max(_history(run), _validation(log), key=_last)
     groups = [
         ('Loss', f'{_SMOOTHED} {_total_note(log, run)}', _loss_panels(log)),
         ('Progress', _SMOOTHED, _progress_panels(log)),
@@ -112,7 +113,7 @@ def _validation(log: Log) -> Scores:
 
 
 def _history(run: RunFolder) -> Scores:
-    """The same from ``metrics.json``, for a run whose log is gone."""
+    """The same from ``metrics.json``, which a run has at its end."""
     found: Scores = {}
     for entry in run.metrics.get('history', []):
         for dataset, tasks in entry['scores'].items():
@@ -122,6 +123,11 @@ def _history(run: RunFolder) -> Scores:
                     curve.steps.append(entry['iteration'])
                     curve.values.append(value)
     return found
+
+
+def _last(scores: Scores) -> int:
+    """The last iteration that has scores."""
+    return max((curve.steps[-1] for curve in scores.values()), default=-1)
 
 
 def _validation_panels(scores: Scores) -> list[Panel]:
