@@ -182,6 +182,19 @@ def test_training_starts_from_another_run(trained, scenes, tmp_path):
         assert torch.equal(trainer.model.state_dict()[name], value)
 
 
+def test_proposals_are_fitted_to_the_boxes_where_init_has_none_that_fit(scenes, trained, tmp_path):
+    """Else they start where the other run's training has left them."""
+    config = tiny_config(scenes, 1)
+    learned = Trainer(config, tmp_path / 'same', 'cpu', init=trained).model
+    expected = load_trained_model(trained)[0].heads['detection'].proposal_boxes.weight
+    assert torch.equal(learned.heads['detection'].proposal_boxes.weight, expected)
+    config.model.heads['detection']['proposals'] += 3
+    fitted = Trainer(config, tmp_path / 'more', 'cpu', init=trained).model
+    boxes = fitted.heads['detection'].proposal_boxes.weight
+    assert len(boxes) == len(expected) + 3
+    assert (boxes[:, 2:] < 0.9).any() and len(boxes[:, :2].unique(dim=0)) > 1
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(scenes, tmp_path):
     trainer = Trainer(tiny_config(scenes, 3), tmp_path, 'cpu')
     with torch.no_grad():

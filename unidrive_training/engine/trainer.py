@@ -40,7 +40,7 @@ from unidrive_training.evaluation.checkpoint_predictor import ModelPredictor
 from unidrive_training.models import sync_batchnorm
 from unidrive_training.models.multitask import MultiTaskModel
 
-_PROPOSALS = 'heads.detection.proposal_boxes'
+_PROPOSALS = 'heads.detection.proposal_boxes.weight'
 
 
 class Trainer:
