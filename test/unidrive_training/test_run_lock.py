@@ -41,7 +41,7 @@ def test_what_a_killed_training_leaves_behind_is_waited_for(tmp_path):
 def test_another_training_that_goes_on_is_not_disturbed(tmp_path):
     folder = tmp_path / 'run'
     with only_one(folder):
-        sentence = f'{folder}: another training is at work here; wait'
+        sentence = f'{folder}: another command is at work here; wait'
         with pytest.raises(UserError, match=sentence), only_one(folder, patience=0.3):
             pass
         assert folder.is_dir()

@@ -281,7 +281,7 @@ def test_one_training_at_a_time_in_a_folder(scenes, tmp_path, capsys, monkeypatc
     )
     with only_one(tmp_path / 'run'):
         assert main(['train', str(tmp_path / 'a.yaml'), str(tmp_path / 'run')]) == 2
-    assert 'another training is at work here' in capsys.readouterr().err
+    assert 'another command is at work here' in capsys.readouterr().err
 
 
 def test_a_run_does_not_go_on_with_other_data(scenes, tmp_path):

@@ -46,8 +46,8 @@ def _lock_file(folder: Path) -> Path:
 
 @contextmanager
 def only_one(folder: Path, patience: float = PATIENCE) -> Iterator[None]:
-    """Hold the folder of a training. Where nothing came of it, no folder stays."""
-    refusal = 'another training is at work here; wait for it, or give a new folder'
+    """Hold the folder that a command writes. Where nothing came of it, no folder stays."""
+    refusal = 'another command is at work here; wait for it, or give a new folder'
     with hold(folder, refusal, patience):
         try:
             yield

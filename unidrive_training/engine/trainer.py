@@ -9,7 +9,6 @@ is in the checkpoint: a killed run goes on exactly, on as many processes or othe
 from __future__ import annotations
 
 import contextlib
-import re
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator
@@ -38,7 +37,7 @@ from unidrive_training.engine.preview import choose_subjects, draw_subjects
 from unidrive_training.engine.validation import Validation
 from unidrive_training.evaluation.checkpoint_predictor import ModelPredictor
 from unidrive_training.models import sync_batchnorm
-from unidrive_training.models.multitask import MultiTaskModel
+from unidrive_training.models.multitask import MultiTaskModel, part_of
 
 _PROPOSALS = 'heads.detection.proposal_boxes.weight'
 
@@ -255,5 +254,5 @@ class Trainer:
 
 def _parts_of(names: Collection[str]) -> str:
     """Weights by the part of the model that has them: ``fpn (2), heads.detection (31)``."""
-    parts = Counter(re.match(r'heads\.\w+|\w+', name)[0] for name in names)
+    parts = Counter(map(part_of, names))
     return ', '.join(f'{part} ({count})' for part, count in sorted(parts.items())) or 'nothing'

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from unidrive_training.data.settings import load_setting
 from unidrive_training.data.stream import quotas
 from unidrive_training.experiment.config import Experiment
 from unidrive_training.experiment.steps import Step
-from unidrive_training.models.multitask import MultiTaskModel
+from unidrive_training.models.multitask import MultiTaskModel, part_of
 
 Shapes = dict[str, torch.Size]
 
@@ -99,14 +98,9 @@ def _backbone(weights: Shapes) -> Shapes:
 
 def _from_scratch(own: Shapes, given: Shapes) -> str:
     """The parts of a model that do not start from the ``given`` weights, in words."""
-    every = Counter(map(_part, own))
-    fresh = Counter(_part(name) for name, shape in own.items() if given.get(name) != shape)
+    every = Counter(map(part_of, own))
+    fresh = Counter(part_of(name) for name, shape in own.items() if given.get(name) != shape)
     return ', '.join(
         part if count == every[part] else f'{part} ({count} of {every[part]} weights)'
         for part, count in fresh.items()
     )
-
-
-def _part(weight: str) -> str:
-    """``fpn``, ``heads.detection``, … of the name of a weight."""
-    return re.match(r'heads\.\w+|\w+', weight)[0]

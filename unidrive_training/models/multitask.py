@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 import torch
@@ -250,3 +251,8 @@ def _on_canvas(mask: Tensor, height: int, size: Tensor, canvas: tuple[int, int])
     rows, columns = (-(-int(side) // stride) for side in size)
     full[:, :rows, :columns] = mask[:, :rows, :columns]
     return full
+
+
+def part_of(weight: str) -> str:
+    """``backbone``, ``fpn``, ``heads.detection``, …: the part that a weight's name begins with."""
+    return re.match(r'heads\.\w+|\w+', weight)[0]
