@@ -140,7 +140,7 @@ def main() -> None:
     actions = parser.add_subparsers(dest='action', required=True)
     runs = actions.add_parser('run')
     runs.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
-    runs.add_argument('--only', nargs='+', help='groups, e.g. schedules stages')
+    runs.add_argument('--only', nargs='+', help='groups or variants, e.g. schedules l2v')
     runs.add_argument('--jobs', type=int, default=2, help='trainings at once, a core each')
     runs.add_argument('--set', nargs='*', default=[], help='KEY=VALUE for `unidrive run`')
     actions.add_parser('table')
@@ -160,7 +160,7 @@ def run(options: argparse.Namespace) -> None:
     out = options.out.resolve()
     call([*UNIDRIVE, 'run', EXPERIMENT, out, *options.set])
     write_texts(out / 'text_features.safetensors')
-    chosen = [v for v in VARIANTS if not options.only or v.group in options.only]
+    chosen = [v for v in VARIANTS if not options.only or {v.group, v.name} & {*options.only}]
     clip = write_clip_configs(out)
     wanted = any(variant.of == 'student_clip' for variant in chosen)
     if wanted and not (out / 'pretrain_clip' / 'metrics.json').exists():
