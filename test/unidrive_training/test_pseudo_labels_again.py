@@ -189,3 +189,9 @@ def test_labels_never_go_where_others_are(data, runs, tmp_path, capsys):
     (tmp_path / 'labels').mkdir()
     assert 'holds other files' in refusal(capsys, *arguments(data, tmp_path, runs))
     assert list(tmp_path.iterdir()) == [tmp_path / 'labels']
+
+
+def test_a_teacher_that_finds_nothing_is_pointed_out(data, runs, tmp_path, capsys):
+    given = arguments(data, tmp_path / 'labels', runs, '--box-score', '1')
+    assert main(['pseudo-label', *given]) == 0
+    assert '0 boxes of score ≥ 1.0\nwarning: no box at all; lower' in capsys.readouterr().out

@@ -202,7 +202,10 @@ def _summary(index: dict[str, Any], tasks: Sequence[str]) -> str:
         facts = [image[task] for image in index['images'].values() if task in image]
         line = f'{task}: {len(facts)} images'
         if facts and task == 'detection':
-            line += f', {sum(f["boxes"] for f in facts)} boxes of score ≥ {threshold}'
+            boxes = sum(f['boxes'] for f in facts)
+            line += f', {boxes} boxes of score ≥ {threshold}'
+            if not boxes:  # or all that is there is taught as background
+                line += '\nwarning: no box at all; lower --box-score, or train the teacher longer'
         elif facts:
             kept = 100 * float(np.mean([f['kept'] for f in facts]))
             line += f', {kept:.1f} % of their pixels of confidence ≥ {threshold}'

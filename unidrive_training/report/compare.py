@@ -111,7 +111,10 @@ def _read(folder: Path) -> RunFolder:
     run = read_run(folder)
     if not run.scores:
         why = next((note for note in run.notes if note.startswith(METRICS)), 'it has no scores')
-        raise UserError(f'{folder}: {why.rstrip(".")}; train to the end, or `unidrive evaluate`')
+        raise UserError(
+            f'{folder}: {why.rstrip(".")}; score it by '
+            f'`unidrive evaluate {folder} DATA --out {folder}`'
+        )
     return run
 
 
