@@ -79,7 +79,7 @@ def test_interrupting_ends_the_child_too(run_file, tmp_path):
     half = out / 'data' / '.scenes.part' / 'images' / '100k' / 'train'
     wait_for(lambda: half.is_dir() and any(half.iterdir()))
     running.send_signal(signal.SIGINT)
-    _, error = running.communicate(timeout=30)  # which waits for whoever has its pipes
+    _, error = running.communicate(timeout=120)  # which waits for whoever has its pipes
     assert running.returncode == 130
     assert 'Traceback' not in error and error.endswith('unidrive: interrupted\n')
     wait_for(lambda: not any((out / 'data').iterdir()), seconds=10)
