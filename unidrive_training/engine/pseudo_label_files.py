@@ -25,6 +25,7 @@ from unidrive_training import distributed
 from unidrive_training.data.bdd100k import Record
 from unidrive_training.data.pseudo_labels import INDEX, WORK, boxes_file, mask_file
 from unidrive_training.data.scalabel import FrameFile
+from unidrive_training.engine.run_lock import LOCK
 from unidrive_training.engine.teachers import PseudoLabels
 from unidrive_training.typed import read_json
 
@@ -56,7 +57,7 @@ class PseudoLabelFiles:
                     self._finished = then
                     return {name: list(tasks) for name, tasks in then['images'].items()}
                 return None
-        ours = {WORK, '.lock'}  # the latter of `only_one`
+        ours = {WORK, LOCK}
         if self.folder.exists() and {path.name for path in self.folder.iterdir()} - ours:
             raise UserError(f'{self.folder} holds other files; give a new folder')
         return None

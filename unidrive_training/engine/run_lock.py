@@ -13,6 +13,8 @@ from pathlib import Path
 
 from unidrive_perception.errors import UserError
 
+LOCK = '.lock'
+"""The file that is held; in a folder that holds data, too."""
 PATIENCE = 15.0  # seconds: what a killed process has started (children, loaders) ends a bit later
 
 
@@ -27,7 +29,7 @@ def hold(folder: Path, refusal: str, patience: float = PATIENCE) -> Iterator[int
     deadline = time.monotonic() + patience
     while True:
         folder.mkdir(parents=True, exist_ok=True)
-        with _lock_file(folder).open('w') as file:
+        with (folder / LOCK).open('w') as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -40,10 +42,6 @@ def hold(folder: Path, refusal: str, patience: float = PATIENCE) -> Iterator[int
         time.sleep(0.2)
 
 
-def _lock_file(folder: Path) -> Path:
-    return folder / '.lock'
-
-
 @contextmanager
 def only_one(folder: Path, patience: float = PATIENCE) -> Iterator[None]:
     """Hold the folder that a command writes. Where nothing came of it, no folder stays."""
@@ -52,7 +50,7 @@ def only_one(folder: Path, patience: float = PATIENCE) -> Iterator[None]:
         try:
             yield
         finally:
-            lock = _lock_file(folder)
+            lock = folder / LOCK
             if list(folder.iterdir()) == [lock]:
                 lock.unlink()
                 folder.rmdir()

@@ -46,10 +46,10 @@ def check(experiment: Experiment, steps: Sequence[Step]) -> None:
     for name, section in experiment.trainings().items():
         given = section.starts_from
         if given and not _backbone(models[given]).items() <= models[name].items():
-            key = 'weights_from' if section.weights_from else 'backbone_from'
+            where = f'{name.replace("/", ".")}.{section.start_key}'
             raise UserError(
-                f'{name.replace("/", ".")}.{key}: the backbone of {given} is another one; '
-                'give both the same model.backbone'
+                f'{where}: the backbone of {given} is another one; give both the same '
+                'model.backbone'
             )
         if section.weights_from and (parts := _from_scratch(models[name], models[given])):
             print(f'{name}: {parts} from scratch, as {given} has nothing that fits')

@@ -113,6 +113,11 @@ class Training(Typed):
         return self.weights_from or self.backbone_from
 
     @property
+    def start_key(self) -> str:
+        """The key that says so."""
+        return 'weights_from' if self.weights_from else 'backbone_from'
+
+    @property
     def settings(self) -> dict[str, Any]:
         """Those of the training config."""
         return self.model_extra or {}
@@ -155,8 +160,7 @@ class Experiment(Typed):
             raise ValueError('pseudo_labels needs teachers')
         for step, section in self.trainings().items():
             if section.starts_from and (step == 'pretrain' or not self.pretrain):
-                key = 'weights_from' if section.weights_from else 'backbone_from'
-                raise ValueError(f'{step}.{key}: there is no pretrain before it')
+                raise ValueError(f'{step}.{section.start_key}: there is no pretrain before it')
             if section.weights_from and section.backbone_from:
                 raise ValueError(f'{step}: give weights_from or backbone_from, not both')
         return self
