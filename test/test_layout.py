@@ -40,7 +40,7 @@ TOP_LEVEL = {
 ROS = {
     *('ament_index_python', 'cv_bridge', 'launch', 'launch_ros', 'rclpy', 'unidrive_msgs'),
     *('builtin_interfaces', 'diagnostic_msgs', 'lifecycle_msgs', 'rcl_interfaces'),
-    *('rosgraph_msgs', 'sensor_msgs', 'std_msgs'),
+    *('rosgraph_msgs', 'sensor_msgs', 'std_msgs', 'std_srvs', 'vision_msgs'),
 }
 TORCH = {'torch', 'torchvision', 'open_clip'}
 
@@ -162,7 +162,7 @@ def test_the_manifest_names_what_the_nodes_import():
     ours = {'unidrive_perception', '__future__', *sys.stdlib_module_names}
     rosdep = {'cv2': 'python3-opencv', 'numpy': 'python3-numpy', 'yaml': 'python3-yaml'}
     rosdep |= {'onnxruntime': 'python3-onnxruntime-pip', 'rosbags': 'python3-rosbags-pip'}
-    rosdep |= {'tqdm': 'python3-tqdm'}
+    rosdep |= {'scipy': 'python3-scipy', 'tqdm': 'python3-tqdm'}
     assert {rosdep.get(name, name) for name in used - ours} <= declared
 
 

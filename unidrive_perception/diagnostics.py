@@ -29,6 +29,8 @@ class Counters:
     received: int = 0
     processed: int = 0
     dropped: int = 0
+    late: int = 0
+    limited: int = 0
     bad: int = 0
     failed: int = 0
     lost: int = 0

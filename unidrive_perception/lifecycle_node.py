@@ -241,13 +241,11 @@ class PerceptionNode(LifecycleNode):
                 message.header,
                 prediction.timing,
                 decode_ms=(decoded - start) * 1e3,
+                track_ms=0.0,
                 publish_ms=(published - predicted) * 1e3,
                 age_ms=age_ms,
-                received=counters.received,
-                processed=counters.processed,
-                dropped=counters.dropped,
-                bad=counters.bad,
-                failed=counters.failed,
+                batch_size=1,
+                counters=counters,
             )
             self._publishers_by_name['timing'].publish(timing)
 

@@ -23,6 +23,7 @@ from unidrive_perception.labels import ClassInfo, LabelTable
 if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
 
+    from unidrive_perception.diagnostics import Counters
     from unidrive_perception.predictor import Prediction, StageTimes
 
 Message = Any  # rosidl and rosbags have no common base class
@@ -161,7 +162,7 @@ def prediction_messages(
 def detections_message(
     make: MessageFactory, header: Message, prediction: Prediction, labels: Mapping[str, LabelTable]
 ) -> Message:
-    """Make a DetectionArray of ``prediction.boxes`` (N, 4), ``scores`` and ``class_ids`` (N,).
+    """Make a DetectionArray of ``boxes`` (N, 4), ``scores``, ``class_ids``, ``track_ids`` (N,).
 
     ``prediction.image_size`` is (height, width); ``labels['detection']`` gives the class names.
     """
@@ -169,11 +170,12 @@ def detections_message(
     rows = zip(
         prediction.class_ids.tolist(),
         prediction.scores.tolist(),
+        prediction.track_ids.tolist(),
         prediction.boxes.tolist(),
         strict=True,
     )
     detections = []
-    for class_id, score, (x_min, y_min, x_max, y_max) in rows:
+    for class_id, score, track_id, (x_min, y_min, x_max, y_max) in rows:
         box = make(OWN + 'BoundingBox', x_min=x_min, y_min=y_min, x_max=x_max, y_max=y_max)
         detections.append(
             make(
@@ -181,6 +183,7 @@ def detections_message(
                 class_id=class_id,
                 class_name=names[class_id],
                 score=score,
+                track_id=track_id,
                 box=box,
             )
         )
@@ -267,13 +270,11 @@ def timing_message(
     stages: StageTimes,
     *,
     decode_ms: float,
+    track_ms: float,
     publish_ms: float,
     age_ms: float,
-    received: int,
-    processed: int,
-    dropped: int,
-    bad: int,
-    failed: int,
+    batch_size: int,
+    counters: Counters,
 ) -> Message:
     """Make a FrameTiming of one frame: times in ms, counts of one camera since activation."""
     return make(
@@ -283,13 +284,17 @@ def timing_message(
         preprocess_ms=stages.preprocess_ms,
         inference_ms=stages.inference_ms,
         postprocess_ms=stages.postprocess_ms,
+        track_ms=track_ms,
         publish_ms=publish_ms,
         age_ms=age_ms,
-        received=received,
-        processed=processed,
-        dropped=dropped,
-        bad=bad,
-        failed=failed,
+        batch_size=batch_size,
+        received=counters.received,
+        processed=counters.processed,
+        dropped=counters.dropped,
+        late=counters.late,
+        limited=counters.limited,
+        bad=counters.bad,
+        failed=counters.failed,
     )
 
 
@@ -300,6 +305,7 @@ class ResultArrays(NamedTuple):
     boxes: np.ndarray
     scores: np.ndarray
     class_ids: np.ndarray
+    track_ids: np.ndarray
     semantic: np.ndarray | None
     drivable: np.ndarray | None
 
@@ -312,6 +318,7 @@ def prediction_from_result(message: Message) -> ResultArrays:
         boxes,
         scores,
         class_ids,
+        np.array([d.track_id for d in message.detections.detections], np.int64),
         array_from_mask(message.semantic_mask),
         array_from_mask(message.drivable_mask),
     )

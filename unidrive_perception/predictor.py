@@ -53,8 +53,9 @@ class Prediction:
     """What the network says about one image; coordinates are pixels of that image.
 
     ``boxes`` (N, 4) float32 xyxy inside the image, ``scores`` (N,) float32 falling,
-    ``class_ids`` (N,) int64. Each mask is uint8 class ids and covers the whole image: (H, W), or
-    that divided by the predictor's ``mask_downscale``; ``None`` where the model lacks the task.
+    ``class_ids`` (N,) int64, ``track_ids`` (N,) int64, 0 where not followed. Each mask is uint8
+    class ids and covers the whole image: (H, W), or that divided by the predictor's
+    ``mask_downscale``; ``None`` where the model lacks the task.
     """
 
     image_size: Size
@@ -64,6 +65,12 @@ class Prediction:
     semantic: np.ndarray | None
     drivable: np.ndarray | None
     timing: StageTimes = StageTimes()
+    track_ids: np.ndarray = None
+
+    def __post_init__(self) -> None:
+        """Without ``track_ids`` no object is followed: all are 0."""
+        if self.track_ids is None:
+            object.__setattr__(self, 'track_ids', np.zeros(len(self.boxes), np.int64))
 
 
 class Predictor:

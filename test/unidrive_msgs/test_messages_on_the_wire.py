@@ -16,6 +16,10 @@ MESSAGES = [
     'ClassInfo',
     'Detection',
     'DetectionArray',
+    'DrivableArea',
+    'DrivableGrid',
+    'DrivableGridLayer',
+    'DrivablePolygon',
     'FrameTiming',
     'LabelTable',
     'PerceptionResult',
@@ -60,7 +64,7 @@ def value_of(kind, numbers):
         return f'text {next(numbers)} – straße'
     if kind in ('float', 'double'):
         return next(numbers) + 0.25
-    if kind in ('uint8', 'uint32', 'uint64', 'int32'):
+    if kind in ('uint8', 'uint16', 'uint32', 'uint64', 'int32'):
         return next(numbers) % 256
     package, name = kind.split('/')
     classes = __import__(f'{package}.msg', fromlist=[name])

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from rosbags.typesys import Stores, get_typestore
 
+from unidrive_perception.diagnostics import Counters
 from unidrive_perception.image_codec import compressed_to_rgb, image_to_rgb, rgb_to_compressed
 from unidrive_perception.labels import BDD100K_LABELS
 from unidrive_perception.message_types import default_typestore
@@ -150,13 +151,14 @@ def test_labels(make):
 def test_timing(make):
     message = timing_message(
         make, header_of(make), StageTimes(1.0, 2.0, 3.0),
-        decode_ms=0.5, publish_ms=4.0, age_ms=20.0, received=12, processed=6, dropped=3, bad=2,
-        failed=1,
+        decode_ms=0.5, track_ms=0.25, publish_ms=4.0, age_ms=20.0, batch_size=2,
+        counters=Counters(21, processed=6, dropped=5, late=4, limited=3, bad=2, failed=1),
     )  # fmt: skip
     assert (message.preprocess_ms, message.inference_ms, message.postprocess_ms) == (1, 2, 3)
-    assert (message.decode_ms, message.publish_ms, message.age_ms) == (0.5, 4, 20)
-    assert (message.received, message.processed, message.dropped) == (12, 6, 3)
-    assert (message.bad, message.failed) == (2, 1)
+    assert (message.decode_ms, message.track_ms, message.publish_ms) == (0.5, 0.25, 4)
+    assert (message.age_ms, message.batch_size) == (20, 2)
+    assert (message.received, message.processed, message.dropped) == (21, 6, 5)
+    assert (message.late, message.limited, message.bad, message.failed) == (4, 3, 2, 1)
 
 
 @pytest.mark.parametrize('encoding', ['rgb8', 'bgr8'])

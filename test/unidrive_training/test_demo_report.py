@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from unidrive_perception.bags import BagWriter
+from unidrive_perception.diagnostics import Counters
 from unidrive_perception.errors import UserError
 from unidrive_perception.labels import BDD100K_LABELS
 from unidrive_perception.messages import (
@@ -35,9 +36,11 @@ def write_results(path, stamps, age_ms=80.0):
             prediction = Prediction((360, 640), boxes, boxes[:, 0], ids, mask, mask)
             messages = prediction_messages(make, header, prediction, BDD100K_LABELS)
             bag.write('/perception/result', messages.result, i + 1)
-            counts = dict.fromkeys(('received', 'processed', 'dropped', 'bad', 'failed'), i + 1)
-            times = {'decode_ms': 1.0, 'publish_ms': 2.0, 'age_ms': age_ms}
-            timing = timing_message(make, header, StageTimes(), **times, **counts)
+            counters = Counters(*[i + 1] * 8)
+            times = {'decode_ms': 1.0, 'track_ms': 0.0, 'publish_ms': 2.0, 'age_ms': age_ms}
+            timing = timing_message(
+                make, header, StageTimes(), **times, batch_size=1, counters=counters
+            )
             bag.write('/perception/timing', timing, i + 1)
     return path
 

@@ -122,6 +122,7 @@ def _truth(make, header, frame: SceneFrame, image_size: tuple[int, int]):
         boxes=frame.boxes,
         scores=1 - too_small(frame.boxes, image_size).astype(np.float32),
         class_ids=frame.class_ids,
+        track_ids=np.zeros(len(frame.boxes), np.int64),
     )
     yield '/truth/detections', messages.detections_message(make, header, boxes, BDD100K_LABELS)
     for task in ('semantic', 'drivable'):
