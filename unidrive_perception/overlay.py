@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -18,9 +19,35 @@ DRIVABLE_OPACITY = 0.5
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
 
+MASKS = ('both', 'semantic', 'drivable', 'none')
+
+
+@dataclass(frozen=True)
+class OverlayStyle:
+    """What an overlay shows.
+
+    ``masks``: one of :data:`MASKS`; ``opacity``: 0..1, a factor of the built-in opacities of the
+    masks; ``legend``: the classes seen in this image with their colours; ``boxes``: the objects.
+    """
+
+    masks: str = 'both'
+    opacity: float = 1.0
+    legend: bool = True
+    boxes: bool = True
+
+    def __post_init__(self) -> None:
+        if self.masks not in MASKS:
+            raise ValueError(f'masks must be one of {", ".join(MASKS)}, not {self.masks!r}')
+        if not 0 <= self.opacity <= 1:
+            raise ValueError(f'opacity must be from 0 to 1, not {self.opacity}')
+
 
 def draw_overlay(
-    rgb: np.ndarray, prediction: Prediction, labels: Mapping[str, LabelTable]
+    rgb: np.ndarray,
+    prediction: Prediction,
+    labels: Mapping[str, LabelTable],
+    style: OverlayStyle = OverlayStyle(),
+    status: str = '',
 ) -> np.ndarray:
     """A new (H, W, 3) uint8 RGB image: ``rgb`` with tinted masks, boxes, names and scores.
 
