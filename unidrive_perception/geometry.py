@@ -59,13 +59,21 @@ class Letterbox:
         y, x = (c / i for c, i in zip(self.content_size, self.image_size, strict=True))
         return np.array([x, y, x, y], np.float32)
 
-    def apply_image(self, image: np.ndarray, fill: int = DEFAULT_FILL) -> np.ndarray:
-        """Image (H, W, C) uint8 → input (h, w, C) uint8, padding set to ``fill``."""
+    def apply_image(
+        self, image: np.ndarray, fill: int = DEFAULT_FILL, out: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Image (H, W, C) uint8 → input (h, w, C) uint8, padding set to ``fill``.
+
+        With ``out``, a C-contiguous array of that shape, it is written there and ``out`` returned.
+        """
         self._check_size(image, self.image_size)
-        canvas = np.full((*self.input_size, *image.shape[2:]), fill, np.uint8)
+        if out is None:
+            out = np.empty((*self.input_size, *image.shape[2:]), np.uint8)
         height, width = self.content_size
-        canvas[:height, :width] = _resize(image, self.content_size)
-        return canvas
+        out[height:] = fill
+        out[:height, width:] = fill
+        _resize(image, out[:height, :width])
+        return out
 
     def apply_mask(self, mask: np.ndarray, fill: int = UNKNOWN) -> np.ndarray:
         """Class ids (H, W) uint8 → (h, w) uint8 by nearest neighbour, padding set to ``fill``."""
@@ -130,19 +138,22 @@ def _nearest_indices(count: int, numerator: int, denominator: int) -> np.ndarray
     return (2 * np.arange(count, dtype=np.intp) + 1) * numerator // (2 * denominator)
 
 
-def _resize(image: np.ndarray, size: Size) -> np.ndarray:
-    """Resize without aliasing, and fast.
+def _resize(image: np.ndarray, out: np.ndarray) -> None:
+    """Resize to the shape of ``out`` and into it, without aliasing, and fast.
 
     A shrink by more than two first averages 2×2 blocks, which OpenCV does with vector
     instructions, and interpolates the rest: on 1280×720 → 384×216 six times as fast as
     ``INTER_AREA`` alone, and half a grey level from it.
     """
-    height, width = size
-    while all(s >= 2 * t and s % 2 == 0 for s, t in zip(image.shape, size, strict=False)):
+    height, width = out.shape[:2]
+    while all(
+        s >= 2 * t and s % 2 == 0 for s, t in zip(image.shape[:2], (height, width), strict=True)
+    ):
         half = (image.shape[1] // 2, image.shape[0] // 2)
         image = cv2.resize(image, half, interpolation=cv2.INTER_AREA)
-    if image.shape[:2] == size:
-        return image
+    if image.shape[:2] == out.shape[:2]:
+        np.copyto(out, image)
+        return
     shrink = max(image.shape[0] / height, image.shape[1] / width)
     method = cv2.INTER_AREA if shrink > 2 else cv2.INTER_LINEAR
-    return cv2.resize(image, (width, height), interpolation=method)
+    cv2.resize(image, (width, height), dst=out, interpolation=method)

@@ -2,46 +2,38 @@
 # SPDX-License-Identifier: Apache-2.0
 """From an RGB image of any size to boxes and masks in that image's own pixels, without ROS.
 
-The bundle's program (ONNX) takes ``images`` uint8 (N, H, W, 3) RGB, letterboxed; normalisation,
-mask assembly and argmax are inside it. It gives, for the tasks it has:
-
-- ``boxes`` float32 (N, Q, 4) xyxy in input pixels, ``scores`` float32 (N, Q) falling,
-  ``class_ids`` int64 (N, Q);
-- ``semantic`` and ``drivable`` uint8 (N, H / s, W / s) class ids, s in 1, 2, 4.
+What the bundle's program takes and gives is described in :mod:`unidrive_perception.backends`.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 
 import numpy as np
-import onnxruntime
 
+from unidrive_perception.backends import DEVICES, Backend
 from unidrive_perception.bundle import Bundle, BundleError
-from unidrive_perception.errors import UserError
 from unidrive_perception.geometry import Letterbox, Size
 from unidrive_perception.labels import UNKNOWN, LabelTable
 
-DEVICES = ('auto', 'cpu', 'cuda')
-
-_PROGRAM_OUTPUTS = {
-    'detection': {
-        'boxes': 'tensor(float)',
-        'scores': 'tensor(float)',
-        'class_ids': 'tensor(int64)',
-    },
-    'semantic': {'semantic': 'tensor(uint8)'},
-    'drivable': {'drivable': 'tensor(uint8)'},
-}
+__all__ = ['DEVICES', 'Prediction', 'Predictor', 'StageTimes']
 
 _AFTER_UNKNOWN = np.uint8(256 - UNKNOWN)
 """Added to a mask, UNKNOWN wraps around to 0 and every class id is one higher."""
 
+_KEPT_LETTERBOXES = 16
+"""Image sizes whose mapping is remembered; cameras rarely change theirs."""
+
 
 @dataclass(frozen=True)
 class StageTimes:
-    """How long the stages of one prediction took, in milliseconds of wall time."""
+    """How long the stages of one prediction took, in milliseconds of wall time.
+
+    Images that were predicted together share ``inference_ms``: the time of the whole batch.
+    """
 
     preprocess_ms: float = 0.0
     inference_ms: float = 0.0
@@ -55,7 +47,7 @@ class Prediction:
     ``boxes`` (N, 4) float32 xyxy inside the image, ``scores`` (N,) float32 falling,
     ``class_ids`` (N,) int64, ``track_ids`` (N,) int64, 0 where not followed. Each mask is uint8
     class ids and covers the whole image: (H, W), or that divided by the predictor's
-    ``mask_downscale``; ``None`` where the model lacks the task.
+    ``mask_downscale``; ``None`` where the model lacks the task or it is switched off.
     """
 
     image_size: Size
@@ -74,7 +66,11 @@ class Prediction:
 
 
 class Predictor:
-    """Runs a model bundle on single images. Not for several threads at once."""
+    """Runs a model bundle on images. Not for several threads at once.
+
+    ``score_threshold``, ``candidate_threshold``, ``tasks`` and ``mask_downscale`` may be set at
+    any time, from another thread too: they hold from the next call on.
+    """
 
     def __init__(
         self,
@@ -97,17 +93,20 @@ class Predictor:
         detection = bundle.manifest.tasks.get('detection')
         self._bundle_threshold = detection.score_threshold if detection else 0.0
         self.score_threshold = score_threshold
+        self.candidate_threshold = None
+        self.tasks = bundle.labels
         spec = bundle.manifest.input
         self._input_size = (spec.height, spec.width)
-        self._session = _open_session(bundle, device, threads)
-        self._check_program()
-        self._outputs = [name for task in self.labels for name in _PROGRAM_OUTPUTS[task]]
-        self._letterbox = Letterbox(self._input_size, self._input_size)
+        self._backend = Backend(bundle, device, threads)
+        self._batch = np.empty((1, *self._input_size, 3), np.uint8)
+        self._letterbox_for = lru_cache(_KEPT_LETTERBOXES)(
+            partial(Letterbox, input_size=self._input_size)
+        )
 
     @property
     def device(self) -> str:
         """Where the program runs: ``cpu`` or ``cuda``."""
-        return 'cuda' if 'CUDAExecutionProvider' in self._session.get_providers() else 'cpu'
+        return self._backend.device
 
     @property
     def score_threshold(self) -> float:
@@ -116,11 +115,34 @@ class Predictor:
 
     @score_threshold.setter
     def score_threshold(self, value: float | None) -> None:
-        if value is None:
-            value = self._bundle_threshold
-        if not 0 <= value <= 1:
-            raise ValueError(f'score_threshold must be from 0 to 1, not {value}')
-        self._score_threshold = float(value)
+        value = self._bundle_threshold if value is None else value
+        self._score_threshold = _checked_score('score_threshold', value)
+
+    @property
+    def candidate_threshold(self) -> float | None:
+        """Boxes down to this score are given too, as weak evidence for a tracker; or ``None``."""
+        return self._candidate_threshold
+
+    @candidate_threshold.setter
+    def candidate_threshold(self, value: float | None) -> None:
+        if value is not None:
+            value = _checked_score('candidate_threshold', value)
+        self._candidate_threshold = value
+
+    @property
+    def tasks(self) -> frozenset[str]:
+        """The tasks that are predicted, all of the bundle's at first; the others cost no time."""
+        return self._tasks
+
+    @tasks.setter
+    def tasks(self, value: Collection[str]) -> None:
+        for task in value:
+            if task not in self.labels:
+                raise ValueError(
+                    f'tasks must be among those of the model ({", ".join(self.labels)}), '
+                    f'not {task!r}'
+                )
+        self._tasks = frozenset(value)
 
     def warm_up(self, runs: int = 2) -> None:
         """Predict a grey image, so that the first real one is as fast as the rest."""
@@ -130,31 +152,49 @@ class Predictor:
 
     def predict(self, rgb: np.ndarray) -> Prediction:
         """Predict one image (H, W, 3) uint8 RGB; raises ``ValueError`` for any other array."""
-        _check_image(rgb)
+        return self.predict_batch([rgb])[0]
+
+    def predict_batch(self, images: Sequence[np.ndarray]) -> list[Prediction]:
+        """Predict images, of any sizes, in one run of the program; as :meth:`predict` otherwise.
+
+        Nothing that is returned shares memory with ``images`` or with another call's results.
+        """
+        for rgb in images:
+            _check_image(rgb)
+        tasks = self._tasks  # may be set by another thread meanwhile
+        letterboxes = [self._letterbox_for(rgb.shape[:2]) for rgb in images]
+        batch, preprocess_ms = self._preprocess(images, letterboxes)
         start = time.perf_counter()
-        letterbox = self._letterbox_for(rgb.shape[:2])
-        batch = letterbox.apply_image(rgb, self.bundle.manifest.input.letterbox_fill)[None]
-        preprocessed = time.perf_counter()
-        values = self._session.run(self._outputs, {'images': batch})
-        inferred = time.perf_counter()
-        output = {name: value[0] for name, value in zip(self._outputs, values, strict=True)}
-        boxes, scores, class_ids = self._detections(letterbox, output)
-        semantic, drivable = (
+        output = self._backend.run(batch, tasks) if images and tasks else {}
+        inference_ms = (time.perf_counter() - start) * 1e3
+        predictions = []
+        for row, letterbox in enumerate(letterboxes):
+            start = time.perf_counter()
+            values = {name: value[row] for name, value in output.items()}
+            results = self._results(letterbox, values)
+            postprocess_ms = (time.perf_counter() - start) * 1e3
+            timing = StageTimes(preprocess_ms[row], inference_ms, postprocess_ms)
+            predictions.append(Prediction(letterbox.image_size, *results, timing))
+        return predictions
+
+    def _preprocess(
+        self, images: Sequence[np.ndarray], letterboxes: Sequence[Letterbox]
+    ) -> tuple[np.ndarray, list[float]]:
+        """The batch, in memory that is used again and again, and each image's milliseconds."""
+        if len(self._batch) < len(images):
+            self._batch = np.empty((len(images), *self._input_size, 3), np.uint8)
+        batch, times = self._batch[: len(images)], [time.perf_counter()]
+        for rgb, letterbox, out in zip(images, letterboxes, batch, strict=True):
+            letterbox.apply_image(rgb, self.bundle.manifest.input.letterbox_fill, out)
+            times.append(time.perf_counter())
+        return batch, [float(ms) for ms in np.diff(times) * 1e3]
+
+    def _results(self, letterbox: Letterbox, output: dict[str, np.ndarray]) -> tuple:
+        """Boxes, scores, class ids and the two masks of one image, in its own pixels."""
+        masks = (
             self._mask(letterbox, task, output.get(task)) for task in ('semantic', 'drivable')
         )
-        finished = time.perf_counter()
-        timing = StageTimes(
-            preprocess_ms=(preprocessed - start) * 1e3,
-            inference_ms=(inferred - preprocessed) * 1e3,
-            postprocess_ms=(finished - inferred) * 1e3,
-        )
-        size = letterbox.image_size
-        return Prediction(size, boxes, scores, class_ids, semantic, drivable, timing)
-
-    def _letterbox_for(self, image_size: Size) -> Letterbox:
-        if self._letterbox.image_size != image_size:  # a camera rarely changes its size
-            self._letterbox = Letterbox(image_size, self._input_size)
-        return self._letterbox
+        return *self._detections(letterbox, output), *masks
 
     def _detections(
         self, letterbox: Letterbox, output: dict[str, np.ndarray]
@@ -162,7 +202,9 @@ class Predictor:
         """Boxes above the threshold that touch the image; those in the padding have no area."""
         if 'boxes' not in output:
             return np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64)
-        confident = output['scores'] >= self._score_threshold
+        threshold, candidate = self._score_threshold, self._candidate_threshold
+        lowest = threshold if candidate is None else min(threshold, candidate)
+        confident = output['scores'] >= lowest
         boxes = letterbox.invert_boxes(output['boxes'][confident])
         inside = (boxes[:, 2:] > boxes[:, :2]).all(1)  # false for NaN too
         class_ids = output['class_ids'][confident][inside]
@@ -189,60 +231,11 @@ class Predictor:
             f'the manifest has {len(self.labels[task])} {task} classes'
         )
 
-    def _check_program(self) -> None:
-        """The program must have the inputs and outputs that the manifest promises."""
-        path = self.bundle.program_path
-        inputs = {i.name: i for i in self._session.get_inputs()}
-        expected = ('tensor(uint8)', [*self._input_size, 3])
-        image = inputs.get('images')
-        if len(inputs) != 1 or image is None or (image.type, image.shape[1:]) != expected:
-            found = ', '.join(f'{i.name} {i.type} {i.shape}' for i in inputs.values())
-            raise BundleError(f'{path}: its input must be images {expected}, found {found}')
-        outputs = {o.name: o.type for o in self._session.get_outputs()}
-        for task in self.labels:
-            for name, kind in _PROGRAM_OUTPUTS[task].items():
-                if outputs.get(name) != kind:
-                    raise BundleError(
-                        f'{path}: the manifest has the {task} task, so the program must have an '
-                        f'output {name} of {kind}, found {outputs}'
-                    )
 
-
-def _open_session(bundle: Bundle, device: str, threads: int) -> onnxruntime.InferenceSession:
-    available = onnxruntime.get_available_providers()
-    if device not in DEVICES:
-        raise UserError(f'device must be one of {", ".join(DEVICES)}, not {device!r}')
-    if device == 'cuda' and 'CUDAExecutionProvider' not in available:
-        raise UserError(
-            "device 'cuda' needs onnxruntime with CUDA (pip install onnxruntime-gpu); "
-            f"this one has {', '.join(available)}; use device 'auto' or 'cpu'"
-        )
-    wanted = ['CPUExecutionProvider']
-    if device != 'cpu' and 'CUDAExecutionProvider' in available:
-        wanted.insert(0, 'CUDAExecutionProvider')
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # Threads that wait by spinning doubled the CPU time per image, and on a machine with other
-    # work the latency too.
-    options.add_session_config_entry('session.intra_op.allow_spinning', '0')
-    options.log_severity_level = 3  # warnings of the optimiser are not for users
-    try:
-        session = onnxruntime.InferenceSession(
-            str(bundle.program_path), sess_options=options, providers=wanted
-        )
-    except Exception as error:  # onnxruntime raises its own types, which are not public
-        reason = ' '.join(str(error).split())
-        raise BundleError(
-            f'{bundle.program_path}: onnxruntime cannot load it ({reason})'
-        ) from error
-    # onnxruntime falls back to the CPU without an error when the GPU cannot be opened
-    if device == 'cuda' and 'CUDAExecutionProvider' not in session.get_providers():
-        raise UserError(
-            "device 'cuda': onnxruntime could not open a CUDA device; check the driver and "
-            "the CUDA libraries, or use device 'auto' or 'cpu'"
-        )
-    return session
+def _checked_score(name: str, value: float) -> float:
+    if not 0 <= value <= 1:
+        raise ValueError(f'{name} must be from 0 to 1, not {value}')
+    return float(value)
 
 
 def _check_image(rgb: np.ndarray) -> None:

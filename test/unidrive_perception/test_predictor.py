@@ -214,3 +214,79 @@ def test_mask_may_say_unknown(tmp_path):
     write_tiny_bundle(tmp_path)
     bundle = program_with_drivable_ids(tmp_path, dark=UNKNOWN, bright=BRIGHT)
     assert set(np.unique(Predictor(bundle).predict(street()).drivable)) == {BRIGHT, UNKNOWN}
+
+
+SIZES = [(720, 1280), (720, 1280), (375, 1242), (96, 160), (640, 480), (720, 1280)]
+
+
+def assert_equal(one, two):
+    assert one.image_size == two.image_size
+    for name in ('boxes', 'scores', 'class_ids', 'semantic', 'drivable', 'track_ids'):
+        np.testing.assert_array_equal(getattr(one, name), getattr(two, name), err_msg=name)
+
+
+def test_batch_says_what_single_images_say(predictor):
+    images = [street(*size)[:, :: (-1) ** i] for i, size in enumerate(SIZES)]
+    single = [predictor.predict(image) for image in images]
+    for count in (1, 2, 6, 3):  # the memory of a larger batch must not show in a smaller one
+        for one, two in zip(predictor.predict_batch(images[:count]), single, strict=False):
+            assert_equal(one, two)
+    timings = [prediction.timing for prediction in predictor.predict_batch(images)]
+    assert len(timings) == 6 and len({timing.inference_ms for timing in timings}) == 1
+    assert all(min(timing.preprocess_ms, timing.postprocess_ms) > 0 for timing in timings)
+
+
+def test_padding_of_an_earlier_image_does_not_show(predictor):
+    """A white image as wide as the input, then one of another shape: the padding is grey again."""
+    predictor.predict(np.full((96, 160, 3), 255, np.uint8))
+    tall, fresh = street(640, 200), Predictor(predictor.bundle, device='cpu', threads=1)
+    assert_equal(predictor.predict(tall), fresh.predict(tall))
+
+
+def test_empty_batch(predictor):
+    assert predictor.predict_batch([]) == []
+
+
+def test_one_wrong_image_refuses_the_batch(predictor):
+    with pytest.raises(ValueError, match='must be'):
+        predictor.predict_batch([street(), np.zeros((4, 4), np.uint8)])
+
+
+@pytest.mark.parametrize(
+    'tasks', [{'detection'}, {'semantic'}, {'drivable'}, {'detection', 'drivable'}, set()]
+)
+def test_tasks_at_run_time(predictor, tasks):
+    image = street()
+    whole = predictor.predict(image)
+    predictor.tasks = tasks
+    part = predictor.predict(image)
+    assert predictor.tasks == frozenset(tasks)
+    predictor.tasks = predictor.labels
+    assert len(part.boxes) == (2 if 'detection' in tasks else 0) == len(part.track_ids)
+    for task in ('semantic', 'drivable'):
+        expected = getattr(whole, task) if task in tasks else None
+        np.testing.assert_array_equal(getattr(part, task), expected)
+    assert_equal(predictor.predict(image), whole)
+
+
+def test_only_tasks_of_the_model(tmp_path):
+    predictor = Predictor(tiny_bundle(tmp_path, tasks=('semantic',)), device='cpu', threads=1)
+    assert predictor.tasks == {'semantic'}
+    with pytest.raises(ValueError, match=r"among those of the model \(semantic\), not 'drivable'"):
+        predictor.tasks = ['semantic', 'drivable']
+    assert predictor.tasks == {'semantic'}
+
+
+def test_candidates_below_the_threshold(predictor):
+    image = street()
+    for threshold, candidate, expected in (
+        (None, 0.1, [0, 2, 1]),
+        (0.7, 0.5, [0, 2]),
+        (0.5, 0.9, [0, 2]),
+        (None, None, [0, 2]),
+    ):
+        predictor.score_threshold, predictor.candidate_threshold = threshold, candidate
+        assert predictor.predict(image).class_ids.tolist() == expected
+    with pytest.raises(ValueError, match='candidate_threshold must be from 0 to 1, not 2'):
+        predictor.candidate_threshold = 2
+    assert predictor.candidate_threshold is None
