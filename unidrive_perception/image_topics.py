@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from unidrive_perception.bag_files import is_bag
-
 IMAGE = 'sensor_msgs/msg/Image'
 COMPRESSED = 'sensor_msgs/msg/CompressedImage'
 SUFFIX = '/compressed'
@@ -26,20 +24,6 @@ def image_topic(name: str, transport: str) -> tuple[str, str]:
     if name.endswith(SUFFIX):
         return name, 'compressed'
     return (name + SUFFIX, transport) if transport == 'compressed' else (name, transport)
-
-
-def player_options(recording: str, name: str, namespace: str, transport: str) -> list[str]:
-    """Options of the player with which a recording comes where a launched node listens.
-
-    Only a video or folder needs them: a bag has topics of its own, on which it is played. After
-    ``recording`` come the arguments image_topic, namespace and image_transport of a launch file.
-    """
-    if is_bag(recording):
-        return []
-    if not name.startswith('/'):
-        name = f'/{namespace.strip("/")}/{name}'.replace('//', '/')
-    topic, transport = image_topic(name, transport)
-    return ['--topic', topic, *(['--encoding', 'jpeg'] if transport == 'compressed' else [])]
 
 
 def are_known(publishers: Sequence[Any]) -> bool:

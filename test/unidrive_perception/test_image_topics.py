@@ -14,7 +14,6 @@ from unidrive_perception.image_topics import (
     image_topic,
     incompatible_qos,
     no_image,
-    player_options,
 )
 
 Reliability = Enum('Reliability', 'RELIABLE BEST_EFFORT')
@@ -38,29 +37,6 @@ def publisher(name='driver', namespace='/', kind=IMAGE, reliability=Reliability.
 )
 def test_topic_of_a_transport(name, transport, expected):
     assert image_topic(name, transport) == expected
-
-
-@pytest.mark.parametrize(
-    ('arguments', 'topic', 'compressed'),
-    [
-        (('camera/image_raw', '', ''), '/camera/image_raw', False),
-        (('camera/image', 'front', ''), '/front/camera/image', False),
-        (('/camera/image', '/front', 'raw'), '/camera/image', False),
-        (('camera/image', '/front/', 'compressed'), '/front/camera/image/compressed', True),
-        (('camera/image/compressed', '', ''), '/camera/image/compressed', True),
-    ],
-)
-def test_player_of_a_launch_file(arguments, topic, compressed):
-    encoding = ['--encoding', 'jpeg'] if compressed else []
-    assert player_options('drive.mp4', *arguments) == ['--topic', topic, *encoding]
-
-
-def test_a_bag_is_played_as_it_is(tmp_path):
-    """The player refuses those options with it."""
-    assert player_options('drive.mcap', 'camera/image', '', 'compressed') == []
-    assert player_options(str(tmp_path), 'camera/image', '', '') == ['--topic', '/camera/image']
-    (tmp_path / 'metadata.yaml').touch()
-    assert player_options(str(tmp_path), 'camera/image', '', '') == []
 
 
 def test_nothing_there():
