@@ -254,3 +254,36 @@ def test_files_that_are_nothing(tmp_path, name, words):
     (tmp_path / name).write_text('hello ' * 1000)
     with pytest.raises(SourceError, match=words):
         open_source(tmp_path / name)
+
+
+def test_several_cameras_of_a_bag_in_one_pass(tmp_path):
+    path = two_cameras(tmp_path / 'drive')
+    with open_source(path, ['/left/image', '/right/image']) as source:
+        assert (source.topics, source.count) == (('/left/image', '/right/image'), 2)
+        assert [frame.topic for frame in source] == ['/left/image', '/right/image']
+    with pytest.raises(SourceError, match='no images on /rear'):
+        open_source(path, ['/left/image', '/rear'])
+    video = write_video(tmp_path / 'clip.avi', count=2)
+    with pytest.raises(SourceError, match='is no bag, so it has one camera'):
+        open_source(video, ['/left', '/right'])
+
+
+@pytest.mark.parametrize('kind', ['mcap', 'sqlite3', 'rosbag1', 'folder', 'video'])
+def test_a_source_is_read_from_any_of_its_positions_on(tmp_path, kind):
+    if kind == 'rosbag1':
+        path = write_rosbag1(tmp_path / 'old.bag')
+    elif kind == 'folder':
+        path = write_images(tmp_path / 'images', [f'{i}.png' for i in range(5)])
+    elif kind == 'video':
+        path = write_video(tmp_path / 'clip.avi', count=5)
+    else:
+        path = write_image_bag(tmp_path / 'drive', storage=kind)
+    with open_source(path) as source:
+        frames, positions = list(source), list(source.positions())
+        assert len(positions) == 5
+        assert positions == sorted(positions)
+        for i, position in enumerate(positions):
+            rest = list(source.frames(position))
+            assert [frame.stamp_ns for frame in rest] == [f.stamp_ns for f in frames[i:]]
+            np.testing.assert_array_equal(rest[0].rgb(), frames[i].rgb())
+        assert source.damage is None
