@@ -26,6 +26,11 @@ def image_topic(name: str, transport: str) -> tuple[str, str]:
     return (name + SUFFIX, transport) if transport == 'compressed' else (name, transport)
 
 
+def camera_info_topic(topic: str) -> str:
+    """The topic of the calibration: by ROS's convention beside that of the image."""
+    return topic.removesuffix(SUFFIX).rpartition('/')[0] + '/camera_info'
+
+
 def are_known(publishers: Sequence[Any]) -> bool:
     """Whether there are publishers and the graph has the node names of all of them.
 
