@@ -14,7 +14,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from unidrive_perception.diagnostics import CameraHealth
 from unidrive_perception.errors import UserError
@@ -24,6 +24,7 @@ from unidrive_perception.image_topics import (
     COMPRESSED,
     IMAGE,
     are_known,
+    camera_info_topic,
     image_topic,
     incompatible_qos,
     no_image,
@@ -37,11 +38,10 @@ except ImportError:  # its name before ROS 2 Jazzy
 REPEAT_WARNING_S = 10.0
 
 
-class Camera:
-    """Subscribes to the images of one camera, and watches that they come.
+class CameraTopics:
+    """Subscribes to the images of one camera while they are wanted, and watches that they come.
 
-    ``topic`` may be relative and remapped; ``received(camera, message)`` is called in the
-    executor's thread.
+    ``received(message)`` is called in the executor's thread. ``info`` is the newest CameraInfo.
     """
 
     def __init__(
@@ -50,11 +50,13 @@ class Camera:
         topic: str,
         transport: str,
         reliability: str,
-        received: Callable[[Camera, Any], None],
+        received: Callable[[Any], None],
     ) -> None:
-        """Subscribe; ``transport`` and ``reliability`` are those of the node's parameters."""
-        self._node = node
-        self._received = received
+        """Name the topics, which may be relative and remapped; subscribes to nothing yet.
+
+        ``transport`` and ``reliability`` are those of the node's parameters.
+        """
+        self._node, self._on_image = node, received
         try:
             resolved = node.resolve_topic_name(topic)
         except RuntimeError as error:
@@ -62,44 +64,53 @@ class Camera:
             raise UserError(f'the image topic {topic!r} is no valid name: {reason}') from error
         self.topic, transport = image_topic(resolved, transport)
         self.health = CameraHealth(self.topic, time.monotonic())
+        self.info: Any = None
+        self._reliability = reliability
+        self._images: Subscription | None = None
+        self._infos: Subscription | None = None
         self._warned_at: float | None = None
         self._incompatible = False
         if transport == 'compressed':
-            kind, self._msgtype = CompressedImage, COMPRESSED
+            self._kind, self._msgtype = CompressedImage, COMPRESSED
             self.decode: Callable[[Any], np.ndarray] = compressed_to_rgb
         else:
-            kind, self._msgtype = Image, IMAGE
+            self._kind, self._msgtype = Image, IMAGE
             warn = functools.partial(node.get_logger().warning, once=True)
             bridge = find_cv_bridge().bridge
             self.decode = functools.partial(image_to_rgb, bridge=bridge, warn=warn)
-        qos = QoSProfile(depth=1, reliability=QoSReliabilityPolicy[reliability.upper()])
-        try:
-            self._subscription = self._subscribe(kind, qos, message_lost=self._on_lost)
-        except UnsupportedEventTypeError:  # not every middleware tells of losses
-            self._subscription = self._subscribe(kind, qos)
-        self._reliability = qos.reliability.name.lower()  # an override has changed it in place
-        node.get_logger().info(
-            f'waiting for {self._msgtype} on {self.topic} ({self._reliability})'
-        )
 
-    def _subscribe(self, kind: type, qos: QoSProfile, **events: Callable) -> Subscription:
-        return self._node.create_subscription(
-            kind,
-            self.topic,
-            self._on_image,
-            qos,
-            event_callbacks=SubscriptionEventCallbacks(
-                incompatible_qos=self._on_incompatible_qos, **events
-            ),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )
+    def listen(self, to_images: bool, to_infos: bool) -> None:
+        """Subscribe to what is wanted and is not subscribed to yet, and the other way round."""
+        if to_images and not self._images:
+            self._images = self._subscribe_to_images()
+            self.health.resumed(time.monotonic())
+            self._node.get_logger().info(
+                f'waiting for {self._msgtype} on {self.topic} ({self._reliability})'
+            )
+        elif self._images and not to_images:
+            self._node.destroy_subscription(self._images)
+            self._images = self._warned_at = None
+        if to_infos and not self._infos:
+            self._infos = self._node.create_subscription(
+                CameraInfo, camera_info_topic(self.topic), self._on_info, self._qos()
+            )
+        elif self._infos and not to_infos:
+            self._node.destroy_subscription(self._infos)
+            self._infos = None
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether images are subscribed to."""
+        return self._images is not None
 
     def close(self) -> None:
-        """End the subscription."""
-        self._node.destroy_subscription(self._subscription)
+        """End the subscriptions."""
+        self.listen(False, False)
 
     def watch(self, now: float, limit: float) -> None:
         """Warn of publishers that we cannot hear, and of ``limit`` seconds without an image."""
+        if not self.is_listening:
+            return
         if self._incompatible and are_known(self._publishers()):
             self._incompatible = False
             self._warn(incompatible_qos(self.topic, self._reliability, self._publishers()))
@@ -121,8 +132,33 @@ class Camera:
                 )
             )
 
-    def _on_image(self, message: Any) -> None:
-        self._received(self, message)
+    def _qos(self) -> QoSProfile:
+        reliability = QoSReliabilityPolicy[self._reliability.upper()]
+        return QoSProfile(depth=1, reliability=reliability)
+
+    def _subscribe_to_images(self) -> Subscription:
+        qos = self._qos()
+        try:
+            subscription = self._subscribe(qos, message_lost=self._on_lost)
+        except UnsupportedEventTypeError:  # not every middleware tells of losses
+            subscription = self._subscribe(qos)
+        self._reliability = qos.reliability.name.lower()  # an override has changed it in place
+        return subscription
+
+    def _subscribe(self, qos: QoSProfile, **events: Callable) -> Subscription:
+        return self._node.create_subscription(
+            self._kind,
+            self.topic,
+            self._on_image,
+            qos,
+            event_callbacks=SubscriptionEventCallbacks(
+                incompatible_qos=self._on_incompatible_qos, **events
+            ),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
+
+    def _on_info(self, message: CameraInfo) -> None:
+        self.info = message
 
     def _on_incompatible_qos(self, event: Any) -> None:
         self._incompatible = True  # watch tells of it, once the graph has the publisher's name

@@ -8,15 +8,23 @@ which does not tell how much it holds.
 
 from __future__ import annotations
 
+import math
+import os
 import threading
 from collections import deque
 from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
 
 OK, WARN, ERROR, STALE = range(4)
 """Levels as numbered in diagnostic_msgs/DiagnosticStatus."""
 
 WINDOW = 5
 """Reports that a rate and a verdict look back on."""
+
+LATENCIES = 200
+"""Images that the percentiles of the latency look back on."""
 
 DROP_SHARE = 0.1
 """Share of dropped images that is worth a warning; one now and then is how keep-latest works."""
@@ -61,24 +69,57 @@ class CameraHealth:
         self._counters = Counters()
         self._last_image = now  # or the start, as long as there is none
         self._last_problem = ''
-        self._age_ms = self._work_ms = float('nan')
+        self._age_ms = self._work_ms = math.nan
+        self._latencies_ms: deque[float] = deque(maxlen=LATENCIES)
+        self._done: deque[float] = deque(maxlen=20)
         self._history: deque[tuple[float, Counters]] = deque(
             [(now, Counters())], maxlen=WINDOW + 1
         )
 
-    def received(self, now: float, dropped: bool) -> int:
-        """Count an image, and with ``dropped`` the waiting one that it replaced; how many yet."""
+    def received(self, now: float) -> int:
+        """Count an image; how many it are by now. What becomes of it is counted by the others."""
         with self._lock:
             self._last_image = now
-            self._add(received=1, dropped=int(dropped))
+            self._add(received=1)
             return self._counters.received
 
-    def processed(self, age_ms: float, work_ms: float) -> Counters:
-        """Count an image whose results are out; the counters with it."""
+    def dropped(self) -> None:
+        """Count an image that a newer one replaced, or that still waited when the work ended."""
+        with self._lock:
+            self._add(dropped=1)
+
+    def limited(self) -> None:
+        """Count an image that is passed over to keep a rate."""
+        with self._lock:
+            self._add(limited=1)
+
+    def late(self) -> None:
+        """Count an image that was too old when its turn came."""
+        with self._lock:
+            self._add(late=1)
+
+    def processed(self, now: float, age_ms: float, work_ms: float, latency_ms: float) -> Counters:
+        """Count an image whose results are out; the counters with it.
+
+        ``age_ms`` is the time since its stamp, ``latency_ms`` that since it was received here.
+        """
         with self._lock:
             self._age_ms, self._work_ms = age_ms, work_ms
+            self._latencies_ms.append(latency_ms)
+            self._done.append(now)
             self._add(processed=1)
             return self._counters
+
+    def status_line(self, model: str) -> str:
+        """Latency, rate, drops and model, for the strip below a picture."""
+        with self._lock:
+            times, dropped = list(self._done), self._counters.dropped
+            latencies = list(self._latencies_ms)
+        parts = [f'{dropped} dropped', model]
+        if len(times) > 1:
+            rate = (len(times) - 1) / (times[-1] - times[0])
+            parts = [f'{latencies[-1]:.0f} ms', f'{rate:.1f} Hz', *parts]
+        return ' · '.join(parts)
 
     def bad(self, problem: str) -> None:
         """Count an image that could not be decoded."""
@@ -101,26 +142,49 @@ class CameraHealth:
         """Seconds since the last image, or since the start."""
         return now - self._last_image
 
-    def report(self, now: float, stale_after: float) -> Report:
-        """Judge the last few reports' time; to be called once a second."""
+    def resumed(self, now: float) -> None:
+        """Begin the silence anew: only now does anybody wait for images."""
+        with self._lock:
+            self._last_image = now
+
+    @property
+    def counters(self) -> Counters:
+        """What became of the images so far."""
+        with self._lock:
+            return self._counters
+
+    def report(self, now: float, stale_after: float, idle: str = '') -> Report:
+        """Judge the last few reports' time; to be called once a second.
+
+        ``idle`` says why no images are expected, where that is so.
+        """
         with self._lock:
             counters, silence = self._counters, self.silence(now)
             start, before = self._history[0]
             self._history.append((now, counters))
             problem, age_ms, work_ms = self._last_problem, self._age_ms, self._work_ms
+            latencies = list(self._latencies_ms) or [math.nan]
+        p50, p95, p99 = np.percentile(latencies, (50, 95, 99))
         recent, seconds = counters - before, max(now - start, 1e-9)
         level, message = self._verdict(recent, silence, stale_after, problem)
+        if idle:
+            level, message = OK, idle
         values = {
             'input rate [Hz]': f'{recent.received / seconds:.1f}',
             'output rate [Hz]': f'{recent.processed / seconds:.1f}',
             'received': str(counters.received),
             'processed': str(counters.processed),
             'dropped': str(counters.dropped),
+            'late': str(counters.late),
+            'passed over (max_rate)': str(counters.limited),
             'bad': str(counters.bad),
             'failed': str(counters.failed),
             'lost in transport': str(counters.lost),
             'age of last result [ms]': f'{age_ms:.1f}',
             'work per image [ms]': f'{work_ms:.1f}',
+            'latency p50 [ms]': f'{p50:.1f}',
+            'latency p95 [ms]': f'{p95:.1f}',
+            'latency p99 [ms]': f'{p99:.1f}',
         }
         return Report(level, message, values)
 
@@ -135,6 +199,10 @@ class CameraHealth:
             return STALE, f'no image for {silence:.0f} s on {self.topic}'
         if recent.bad:
             return WARN, f'{recent.bad} images could not be decoded; last: {problem}'
+        if recent.late and not recent.processed:
+            return ERROR, f'all of {recent.late} images were older than max_age'
+        if recent.late:
+            return WARN, f'{recent.late} of {recent.received} images were older than max_age'
         if recent.lost:
             return WARN, f'{recent.lost} images were lost between the camera and this node'
         if recent.dropped > DROP_SHARE * recent.received:
@@ -149,3 +217,12 @@ class CameraHealth:
     def _add(self, **more: int) -> None:
         new = {name: getattr(self._counters, name) + count for name, count in more.items()}
         self._counters = replace(self._counters, **new)
+
+
+def resident_mb() -> float:
+    """Memory of this process in MB, all of it; NaN where the system does not tell."""
+    try:
+        pages = int(Path('/proc/self/statm').read_text().split()[1])
+    except OSError:
+        return math.nan
+    return pages * os.sysconf('SC_PAGE_SIZE') / 1e6

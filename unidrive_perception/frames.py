@@ -9,6 +9,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
+Batch = list[tuple[str, Any]]
+"""(camera, frame) of each frame that is worked on together; no camera twice."""
+
 
 class LatestFrames:
     """The newest waiting frame of each camera, handed out in order of arrival.
@@ -31,47 +34,62 @@ class LatestFrames:
             self._changed.notify()
             return replaced
 
-    def take(self) -> tuple[str, Any] | None:
-        """Wait for a frame; ``(camera, frame)``, or ``None`` once closed."""
+    def take(self, limit: int = 1, wait_s: float = 0.0) -> Batch | None:
+        """Wait for a frame and take up to ``limit``, one per camera; ``None`` once closed.
+
+        Where fewer than ``limit`` are there, the others have ``wait_s`` seconds to come.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
-            return None if self._closed else self._waiting.popitem(last=False)
+            if limit > 1 and wait_s > 0:
+                self._changed.wait_for(lambda: len(self._waiting) >= limit or self._closed, wait_s)
+            if self._closed:
+                return None
+            return [
+                self._waiting.popitem(last=False) for _ in range(min(limit, len(self._waiting)))
+            ]
 
-    def close(self) -> None:
-        """Wake the taker; frames that still wait are given up."""
+    def close(self) -> list[str]:
+        """Wake the taker; frames that still wait are given up. Returns their cameras."""
         with self._changed:
             self._closed = True
+            given_up = list(self._waiting)
             self._waiting.clear()
             self._changed.notify_all()
+            return given_up
 
 
 class FrameWorker:
-    """One thread that calls ``work(camera, frame)`` for each frame it takes.
+    """One thread that calls ``work(batch)`` for the frames that it takes.
 
-    ``work`` must not raise; what it does raise goes to ``failed(camera, error)`` and the thread
-    goes on.
+    ``work`` must not raise; what it does raise goes to ``failed(batch, error)`` and the thread
+    goes on. ``limits()`` gives the arguments of :meth:`LatestFrames.take`, asked for each time.
     """
 
     def __init__(
         self,
         frames: LatestFrames,
-        work: Callable[[str, Any], None],
-        failed: Callable[[str, Exception], None],
+        work: Callable[[Batch], None],
+        failed: Callable[[Batch, Exception], None],
+        limits: Callable[[], tuple[int, float]] = lambda: (1, 0.0),
     ) -> None:
         """Start the thread."""
-        self._frames, self._work, self._failed = frames, work, failed
+        self._frames, self._work, self._failed, self._limits = frames, work, failed, limits
         self._thread = threading.Thread(target=self._run, name='perception', daemon=True)
         self._thread.start()
 
-    def stop(self) -> None:
-        """Let the frame in work be finished, give up those that wait, and end the thread."""
-        self._frames.close()
+    def stop(self) -> list[str]:
+        """Let the frames in work be finished, give up those that wait, and end the thread.
+
+        Returns the cameras of those given up.
+        """
+        given_up = self._frames.close()
         self._thread.join()
+        return given_up
 
     def _run(self) -> None:
-        while (item := self._frames.take()) is not None:
-            camera, frame = item
+        while (batch := self._frames.take(*self._limits())) is not None:
             try:
-                self._work(camera, frame)
+                self._work(batch)
             except Exception as error:  # one bad frame must not end perception
-                self._failed(camera, error)
+                self._failed(batch, error)

@@ -1,6 +1,6 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The managed ROS 2 node around :class:`~.predictor.Predictor`.
+"""The managed ROS 2 node: its transitions, and what connects ROS with :mod:`~.pipeline`.
 
 The executor's thread receives images and keeps the newest of each camera; one worker thread
 decodes, predicts and publishes. Nothing a camera sends ends the node.
@@ -9,47 +9,34 @@ decodes, predicts and publishes. Nothing a camera sends ends the node.
 from __future__ import annotations
 
 import functools
-import math
-import signal
 import time
 import traceback
 from collections.abc import Callable
 from typing import Any
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rcl_interfaces.msg import (
-    FloatingPointRange,
-    IntegerRange,
-    ParameterDescriptor,
-    SetParametersResult,
-)
 from rclpy.clock import Clock, ClockType
-from rclpy.exceptions import ParameterException
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import QoSDurabilityPolicy, QoSProfile
-from std_msgs.msg import Header
+from rclpy.parameter import Parameter
+from std_srvs.srv import SetBool
 
-from unidrive_perception import parameters
-from unidrive_perception.bundle import Bundle, default_bundle
-from unidrive_perception.camera_node import Camera
-from unidrive_perception.diagnostics import STALE, Report
+from unidrive_perception.camera_node import CameraTopics
+from unidrive_perception.diagnostics import OK, STALE, WARN, Report, resident_mb
 from unidrive_perception.errors import UserError
-from unidrive_perception.executable import init_ros
-from unidrive_perception.frames import FrameWorker, LatestFrames
+from unidrive_perception.frames import FrameWorker
 from unidrive_perception.image_bridge import find_cv_bridge
-from unidrive_perception.image_codec import ImageDecodeError
-from unidrive_perception.messages import RosFactory, labels_message, stamp_of, timing_message
-from unidrive_perception.outputs import RESULT_TYPES, Outputs
+from unidrive_perception.messages import RosFactory
+from unidrive_perception.model_loader import ModelLoading, check_bundle, load_model
+from unidrive_perception.outputs import Outputs
+from unidrive_perception.parameter_node import NodeParameters
+from unidrive_perception.pipeline import Pipeline
 from unidrive_perception.predictor import Predictor
+from unidrive_perception.publishers_node import ResultPublishers
+from unidrive_perception.stream import CameraStream
 
 NODE_NAME = 'perception'
-
-# Reliable suits both kinds of subscribers (RViz and recorders ask for it), and costs nothing where
-# the subscriber is best effort. Five frames let a recorder hiccup; more would only be stale.
-RESULT_QOS = QoSProfile(depth=5)
-LATCHED_QOS = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+LOOK_AROUND_S = 0.1
+"""How often the node looks who listens, and whether a new model is ready."""
 
 
 def _transition(on_exception: TransitionCallbackReturn) -> Callable:
@@ -83,22 +70,26 @@ class PerceptionNode(LifecycleNode):
         """
         self._make = RosFactory()  # first: without our messages nothing below makes sense
         super().__init__(NODE_NAME, **options)
-        self._settings = self._declare_parameters()
-        self.add_on_set_parameters_callback(self._on_set_parameters)
-        self._predictor: Predictor | None = None
-        self._publishers_by_name: dict[str, Any] = {}
-        self._outputs: Outputs | None = None
-        self._cameras: dict[str, Camera] = {}
+        self._model: Predictor | None = None
+        self._loading: ModelLoading | None = None
+        self._results: ResultPublishers | None = None
+        self._pipeline: Pipeline | None = None
         self._worker: FrameWorker | None = None
+        self._cameras: dict[str, CameraTopics] = {}
+        self._streams: dict[str, CameraStream] = {}
+        self._is_enabled = True
+        self._settings = NodeParameters(self, self._on_changing, self._look_around)
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        self.create_service(SetBool, '~/enable', self._on_enable)
         # steady: a paused simulation must not stop the warnings
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._timer = self.create_timer(1.0, self._on_timer, clock=steady)
+        self.create_timer(1.0, self._tell_diagnostics, clock=steady)
+        self.create_timer(LOOK_AROUND_S, self._look_around, clock=steady)
 
     @property
     def autostart(self) -> bool:
         """Whether the node is to configure and activate itself."""
-        return self._settings['autostart']
+        return self._settings.values['autostart']
 
     def start(self) -> bool:
         """Configure and activate; false when one of them failed, which has been logged."""
@@ -106,64 +97,56 @@ class PerceptionNode(LifecycleNode):
         return self.trigger_configure() == success and self.trigger_activate() == success
 
     def close(self) -> None:
-        """End the worker and the node, in whatever state it is."""
+        """End the threads and the node, in whatever state it is."""
         self._stop_receiving()
+        if self._loading:
+            self._loading.wait()
         self.destroy_node()
 
     # transitions ----------------------------------------------------------------------------
 
     @_transition(on_exception=TransitionCallbackReturn.FAILURE)
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load the model, run it once, and offer the result topics."""
-        settings = self._settings
-        bundle = Bundle.load(settings['model_path'] or default_bundle())
-        predictor = Predictor(bundle, settings['device'], settings['threads'])
-        self._apply(predictor, settings)
-        start = time.perf_counter()
-        predictor.warm_up()
-        seconds = time.perf_counter() - start
-        self._predictor = predictor
+        """Load the model, run it until it is warm, and offer the result topics."""
+        settings = self._settings.values
+        bundle = check_bundle(settings['model_path'])
+        loaded = load_model(bundle, settings['device'], settings['threads'])
+        self._model = loaded.predictor
         # tries it in a process of its own, once: better now than at activation
         self.get_logger().info(find_cv_bridge().sentence)
-        self._create_publishers()
-        spec = bundle.manifest.input
-        self.get_logger().info(
-            f'model {bundle.manifest.name} from {bundle.folder}: {", ".join(predictor.labels)}; '
-            f'input {spec.width}×{spec.height}; on {predictor.device}, warm after {seconds:.2f} s'
+        self._results = ResultPublishers(
+            self, self._make, settings['cameras'], settings['result_reliability']
         )
+        self.get_logger().info(loaded.sentence)
         return TransitionCallbackReturn.SUCCESS
 
     @_transition(on_exception=TransitionCallbackReturn.FAILURE)
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Subscribe to the cameras and, when that went well, publish the label tables."""
-        self._outputs = Outputs(
-            {n: p for n, p in self._publishers_by_name.items() if n not in ('labels', 'timing')},
+        """Begin to work on images and, when that went well, publish the label tables."""
+        for name in self._settings.values['cameras']:
+            self._add_camera(name)
+        self._pipeline = Pipeline(
+            self._model,
+            self._streams,
             self._make,
-            self._predictor.labels,
+            settings=lambda: self._settings.values,
+            now_ns=lambda: self.get_clock().now().nanoseconds,
+            log=self.get_logger(),
+            is_alive=self.context.ok,
         )
-        self._frames = LatestFrames()
-        self._worker = FrameWorker(self._frames, self._work, self._on_work_failed)
-        for name in self._settings['image_topics']:
-            camera = Camera(
-                self,
-                name,
-                self._settings['image_transport'],
-                self._settings['image_reliability'],
-                self._on_image,
-            )
-            if camera.topic in self._cameras:
-                camera.close()
-                raise UserError(
-                    f'parameter image_topics names {camera.topic} twice: {name!r} is it again'
-                )
-            self._cameras[camera.topic] = camera
+        pipeline = self._pipeline
+        self._worker = FrameWorker(
+            pipeline.frames, pipeline.work, pipeline.failed, pipeline.limits
+        )
         super().on_activate(state)  # from now on the result topics publish
-        self._publish_labels()
+        self._results.publish_labels(self._model)
+        self._look_around()
+        self._tell_what_it_waits_for()
         return TransitionCallbackReturn.SUCCESS
 
     @_transition(on_exception=TransitionCallbackReturn.ERROR)
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Unsubscribe, and finish the image in work; the model stays loaded."""
+        """Unsubscribe, and finish the images in work; the model stays loaded."""
         self._stop_receiving()
         return super().on_deactivate(state)
 
@@ -197,195 +180,142 @@ class PerceptionNode(LifecycleNode):
     def _stop_receiving(self) -> None:
         for camera in self._cameras.values():
             camera.close()
-        if self._worker:
-            self._worker.stop()
-        self._worker = None
-        self._cameras = {}
+        given_up = self._worker.stop() if self._worker else []
+        for camera in given_up:
+            self._streams[camera].health.dropped()
+        self._worker = self._pipeline = None
+        self._cameras, self._streams = {}, {}
 
     def _release(self) -> None:
-        for publisher in self._publishers_by_name.values():
-            self.destroy_lifecycle_publisher(publisher)
-        self._publishers_by_name = {}
-        self._predictor = self._outputs = None
+        if self._loading:
+            self._loading.wait()
+        if self._results:
+            self._results.destroy()
+        self._model = self._results = self._loading = None
 
-    # images ---------------------------------------------------------------------------------
+    # cameras --------------------------------------------------------------------------------
 
-    def _on_image(self, camera: Camera, message: Any) -> None:
-        """Executor's thread: keep the newest image."""
-        dropped = self._frames.put(camera.topic, message)
-        if camera.health.received(time.monotonic(), dropped) == 1:
-            self.get_logger().info(
-                f'first image on {camera.topic}: frame_id {message.header.frame_id!r}'
-            )
-
-    def _work(self, topic: str, message: Any) -> None:
-        """Worker's thread: one image from message to published results."""
-        camera = self._cameras[topic]
-        start = time.perf_counter()
-        try:
-            rgb = camera.decode(message)
-        except ImageDecodeError as error:
-            camera.health.bad(str(error))
-            self.get_logger().error(f'{topic}: {error}', throttle_duration_sec=1.0)
-            return
-        decoded = time.perf_counter()
-        prediction = self._predictor.predict(rgb)
-        predicted = time.perf_counter()
-        self._outputs.publish(message.header, rgb, prediction)
-        published = time.perf_counter()
-        age_ms = self._age_ms(message.header)
-        counters = camera.health.processed(age_ms, (published - start) * 1e3)
-        if self._publishers_by_name['timing'].get_subscription_count():
-            timing = timing_message(
-                self._make,
-                message.header,
-                prediction.timing,
-                decode_ms=(decoded - start) * 1e3,
-                track_ms=0.0,
-                publish_ms=(published - predicted) * 1e3,
-                age_ms=age_ms,
-                batch_size=1,
-                counters=counters,
-            )
-            self._publishers_by_name['timing'].publish(timing)
-
-    def _on_work_failed(self, topic: str, error: Exception) -> None:
-        """Worker's thread: an image that our own code failed on."""
-        if not self.context.ok():
-            return  # Ctrl-C took the publishers away
-        self._cameras[topic].health.failed(f'{type(error).__name__}: {error}')
-        trace = ''.join(traceback.format_exception(type(error), error, error.__traceback__))
-        self.get_logger().error(f'{topic}: image failed\n{trace}', throttle_duration_sec=1.0)
-
-    def _age_ms(self, header: Any) -> float:
-        """Milliseconds from the stamp to now on the ROS clock; NaN while either is not set."""
-        now = self.get_clock().now().nanoseconds
-        then = stamp_of(header)
-        return (now - then) / 1e6 if now and then else math.nan
-
-    # publishers and diagnostics ---------------------------------------------------------------
-
-    def _create_publishers(self) -> None:
-        own = {**RESULT_TYPES, 'timing': 'FrameTiming', 'labels': 'LabelTable'}
-        types = {name: f'unidrive_msgs/msg/{kind}' for name, kind in own.items()}
-        types['overlay'] = 'sensor_msgs/msg/Image'
-        for name, msgtype in types.items():
-            qos = LATCHED_QOS if name == 'labels' else RESULT_QOS
-            self._publishers_by_name[name] = self.create_lifecycle_publisher(
-                type(self._make(msgtype)), f'~/{name}', qos
-            )
-
-    def _publish_labels(self) -> None:
-        manifest = self._predictor.bundle.manifest
-        header = Header(stamp=self.get_clock().now().to_msg())
-        self._publishers_by_name['labels'].publish(
-            labels_message(
-                self._make,
-                header,
-                manifest.name,
-                manifest.program.sha256,
-                self._predictor.labels,
-            )
+    def _add_camera(self, name: str) -> None:
+        topics = CameraTopics(
+            self,
+            self._settings.of_camera(name, 'image_topic'),
+            self._settings.of_camera(name, 'image_transport'),
+            self._settings.values['image_reliability'],
+            lambda message: self._pipeline.receive(name, message),
+        )
+        if topics.topic in (camera.topic for camera in self._cameras.values()):
+            raise UserError(f'two cameras listen to {topics.topic}: {name!r} is the second')
+        self._cameras[name] = topics
+        self._streams[name] = CameraStream(
+            name,
+            topics.topic,
+            topics.decode,
+            Outputs(self._results.of_camera[name]),
+            topics.health,
+            info=lambda: topics.info,
         )
 
-    def _on_timer(self) -> None:
-        now, limit = time.monotonic(), self._settings['no_image_warning_s']
-        statuses = []
+    def _look_around(self) -> None:
+        """Listen to the cameras whose results somebody listens to; take over a model."""
+        lazy = self._settings.values['lazy']
+        for name, camera in self._cameras.items():
+            wanted = self._streams[name].outputs.wanted()
+            camera.listen(
+                to_images=self._is_enabled and bool(wanted or not lazy),
+                to_infos=self._is_enabled and 'camera_info' in wanted,
+            )
+        if self._loading and self._loading.is_done:
+            self._take_over_model()
+
+    def _tell_what_it_waits_for(self) -> None:
+        idle = [camera.topic for camera in self._cameras.values() if not camera.is_listening]
+        if idle:
+            self.get_logger().info(
+                f'ready for {", ".join(idle)}; idle until somebody subscribes to the results '
+                '(lazy:=false works on every image)'
+            )
+
+    def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> Any:
+        """Pause or go on, with the model loaded; for those who have no lifecycle manager."""
+        if request.data != self._is_enabled:
+            self.get_logger().info('enabled' if request.data else 'disabled by ~/enable')
+        self._is_enabled = request.data
+        self._look_around()
+        response.success, response.message = True, self._state()
+        return response
+
+    # model ----------------------------------------------------------------------------------
+
+    def _on_changing(self, changes: dict[str, Any]) -> None:
+        """Refuse a model that cannot be; else load it aside."""
+        path = changes.get('model_path')
+        if path is None or self._model is None:
+            return  # without a model, the next configuration takes it
+        if self._loading:
+            raise UserError(f'{self._loading.path} is being loaded: try again when it is done')
+        bundle = check_bundle(path)
+        if bundle.folder != self._model.bundle.folder or bundle.manifest != (
+            self._model.bundle.manifest
+        ):
+            values = self._settings.values
+            self._loading = ModelLoading(bundle, values['device'], values['threads'])
+
+    def _take_over_model(self) -> None:
+        """Work on with the model that was loaded aside, or stay with the old one."""
+        loading, self._loading = self._loading, None
+        try:
+            loaded = loading.result()
+        except Exception as error:
+            old = str(self._model.bundle.folder)
+            self.get_logger().error(f'{error}; {old} stays in use')
+            self.set_parameters([Parameter('model_path', value=old)])
+            return
+        self._model = loaded.predictor
+        if self._pipeline:
+            self._pipeline.model = self._model
+            self._results.publish_labels(self._model)
+        self.get_logger().info(loaded.sentence)
+
+    # diagnostics ------------------------------------------------------------------------------
+
+    def _state(self) -> str:
+        """In one sentence, what the node is doing."""
+        if not self._is_enabled:
+            return 'the node is disabled by ~/enable'
+        if not self._pipeline:
+            return 'the node is not active'
+        listening = [camera.topic for camera in self._cameras.values() if camera.is_listening]
+        return f'listening to {", ".join(listening)}' if listening else 'idle: nobody listens'
+
+    def _tell_diagnostics(self) -> None:
+        now, limit = time.monotonic(), self._settings.values['no_image_warning_s']
+        statuses = [self._status('node', self._own_report())]
         for camera in self._cameras.values():
             camera.watch(now, limit)
-            statuses.append(self._status(camera.topic, camera.health.report(now, limit)))
-        if not statuses:
-            statuses.append(self._status('node', Report(STALE, 'the node is not active', {})))
+            idle = '' if camera.is_listening else 'idle: nobody listens to its results'
+            report = camera.health.report(now, limit, idle)
+            statuses.append(self._status(camera.topic, report))
         message = DiagnosticArray(status=statuses)
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
 
+    def _own_report(self) -> Report:
+        level = OK if self._pipeline and self._is_enabled else STALE
+        values = {'memory [MB]': f'{resident_mb():.0f}'}
+        if self._model:
+            manifest = self._model.bundle.manifest
+            values['model'] = manifest.name
+            values['model sha256'] = manifest.program.sha256
+            values['device'] = self._model.device
+        if self._loading:
+            return Report(WARN, f'{self._loading.path} is being loaded', values)
+        return Report(level, self._state(), values)
+
     def _status(self, subject: str, report: Report) -> DiagnosticStatus:
-        values = dict(report.values)
-        if self._predictor:
-            values['model'] = self._predictor.bundle.manifest.name
-            values['device'] = self._predictor.device
         return DiagnosticStatus(
             level=bytes([report.level]),
             name=f'{self.get_fully_qualified_name()}: {subject}',
             message=report.message,
             hardware_id=subject,
-            values=[KeyValue(key=key, value=value) for key, value in values.items()],
+            values=[KeyValue(key=key, value=value) for key, value in report.values.items()],
         )
-
-    # parameters -------------------------------------------------------------------------------
-
-    def _declare_parameters(self) -> dict[str, Any]:
-        for spec in parameters.PARAMETERS:
-            self.declare_parameter(spec.name, spec.default, _descriptor(spec))
-        for given, meant in parameters.misspelt(self._parameter_overrides).items():
-            self.get_logger().warning(f'unknown parameter {given}; did you mean {meant}?')
-        return parameters.check_all({n: self.get_parameter(n).value for n in parameters.TABLE})
-
-    def _on_set_parameters(self, changes: list[Any]) -> SetParametersResult:
-        try:
-            values = parameters.check_all({change.name: change.value for change in changes})
-        except parameters.ParameterError as error:
-            return SetParametersResult(successful=False, reason=str(error))
-        self._settings.update(values)
-        if self._predictor:
-            self._apply(self._predictor, self._settings)
-        return SetParametersResult(successful=True)
-
-    @staticmethod
-    def _apply(predictor: Predictor, settings: dict[str, Any]) -> None:
-        """Hand over the settings that may change while the node runs."""
-        threshold = settings['score_threshold']
-        unset = threshold == parameters.USE_BUNDLE_THRESHOLD
-        predictor.score_threshold = None if unset else threshold
-        predictor.mask_downscale = settings['mask_downscale']
-
-
-def _descriptor(spec: parameters.ParameterSpec) -> ParameterDescriptor:
-    """The ROS description of one parameter, with its range."""
-    choices = f' One of: {", ".join(spec.choices)}.' if spec.choices else ''
-    descriptor = ParameterDescriptor(
-        description=spec.description + choices,
-        read_only=spec.read_only,
-        # lets an int stand for a double (threshold:=1); our own check refuses anything else
-        dynamic_typing=isinstance(spec.default, float),
-    )
-    if spec.low is not None and isinstance(spec.default, float):
-        limits = FloatingPointRange(from_value=spec.low, to_value=spec.high)
-        descriptor.floating_point_range = [limits]
-    elif spec.low is not None:
-        limits = IntegerRange(from_value=int(spec.low), to_value=int(spec.high))
-        descriptor.integer_range = [limits]
-    return descriptor
-
-
-def run(argv: list[str]) -> int:
-    """Run the node until Ctrl-C or SIGTERM; exit code 0, or 1 when it could not start.
-
-    Raises :class:`UserError` for what the command line or the parameter file says wrong.
-    """
-    # rclpy's handlers end the spin below. Python's own would also raise KeyboardInterrupt anywhere
-    # (while a model is being loaded), and a second signal would cut the clean-up short.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
-    node = None
-    init_ros(rclpy.init, argv)
-    try:
-        node = PerceptionNode()
-        if node.autostart and not node.start():
-            return 1
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        executor.spin()
-    except ExternalShutdownException:
-        pass
-    except ParameterException as error:
-        raise UserError(str(error)) from error
-    except Exception:
-        if rclpy.ok():
-            raise  # else: a signal came just before a wait, which then finds its context invalid
-    finally:
-        if node:
-            node.close()
-        rclpy.try_shutdown()
-    return 0

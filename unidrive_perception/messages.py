@@ -223,6 +223,20 @@ def mask_message(
     )
 
 
+def label_image_message(make: MessageFactory, mask: Message) -> Message:
+    """Make a sensor_msgs/Image (mono8) of the class ids of a SegmentationMask; shares its data."""
+    return make(
+        'sensor_msgs/msg/Image',
+        header=mask.header,
+        height=mask.height,
+        width=mask.width,
+        encoding='mono8',
+        is_bigendian=0,
+        step=mask.width,
+        data=mask.data,
+    )
+
+
 def result_message(
     make: MessageFactory,
     header: Message,

@@ -7,61 +7,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from unidrive_perception.labels import LabelTable
-from unidrive_perception.messages import (
-    Message,
-    MessageFactory,
-    detections_message,
-    image_message,
-    mask_message,
-    result_message,
-)
-from unidrive_perception.overlay import draw_overlay
-from unidrive_perception.predictor import Prediction
-
-RESULT_TYPES = {
-    'detections': 'DetectionArray',
-    'semantic_mask': 'SegmentationMask',
-    'drivable_mask': 'SegmentationMask',
-    'result': 'PerceptionResult',
-}
-"""Topic below ``~/`` -> type in unidrive_msgs; :class:`Outputs` publishes these and overlay."""
+from unidrive_perception.frame_messages import FrameMessages
 
 
 class Outputs:
-    """The result publishers of the node; each needs ``publish`` and ``get_subscription_count``."""
+    """The result publishers of one camera; each needs ``publish`` and ``get_subscription_count``.
 
-    def __init__(
-        self, publishers: Mapping[str, Any], make: MessageFactory, labels: Mapping[str, LabelTable]
-    ) -> None:
-        """Publish with ``publishers``, by topic name, what ``make`` makes."""
-        self._publishers, self._make, self._labels = publishers, make, labels
+    Beside those of :data:`~.frame_messages.TOPIC_TYPES` there is ``timing``.
+    """
 
-    def publish(self, header: Message, rgb: np.ndarray, prediction: Prediction) -> None:
-        """Publish what the network says about ``rgb`` under the header of its image."""
-        wanted = {n for n, p in self._publishers.items() if p.get_subscription_count()}
-        for name, message in self._results(header, prediction, wanted).items():
-            if name in wanted:
-                self._publishers[name].publish(message)
-        if 'overlay' in wanted:
-            picture = draw_overlay(rgb, prediction, self._labels)
-            self._publishers['overlay'].publish(image_message(self._make, header, picture))
+    def __init__(self, publishers: Mapping[str, Any]) -> None:
+        """Publish with ``publishers``, by topic name in the order of publishing."""
+        self.publishers = publishers
 
-    def _results(
-        self, header: Message, prediction: Prediction, wanted: set[str]
-    ) -> dict[str, Message]:
-        """The wanted messages and, where the result is wanted, its parts: each is built once."""
-        make, size = self._make, prediction.image_size
-        whole = 'result' in wanted
-        messages = {}
-        if whole or 'detections' in wanted:
-            messages['detections'] = detections_message(make, header, prediction, self._labels)
-        for task in ('semantic', 'drivable'):
-            if whole or f'{task}_mask' in wanted:
-                mask = getattr(prediction, task)
-                messages[f'{task}_mask'] = mask_message(make, header, mask, task, size)
-        if whole:
-            messages['result'] = result_message(make, header, *messages.values())
-        return messages
+    def wanted(self) -> list[str]:
+        """The topics that somebody has subscribed to."""
+        return [n for n, p in self.publishers.items() if p.get_subscription_count()]
+
+    def publish(self, messages: FrameMessages) -> None:
+        """Publish those of ``messages`` that are wanted."""
+        for name in self.wanted():
+            message = None if name == 'timing' else messages.get(name)
+            if message is not None:
+                self.publishers[name].publish(message)

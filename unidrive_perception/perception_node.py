@@ -11,7 +11,7 @@ from unidrive_perception.executable import start
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until it is interrupted; returns the exit code."""
-    return start('perception_node', 'unidrive_perception.lifecycle_node', args)
+    return start('perception_node', 'unidrive_perception.run_node', args)
 
 
 if __name__ == '__main__':

@@ -4,7 +4,7 @@
 
 import pytest
 
-from unidrive_perception.diagnostics import ERROR, OK, STALE, WARN, CameraHealth
+from unidrive_perception.diagnostics import ERROR, OK, STALE, WARN, CameraHealth, resident_mb
 
 
 @pytest.fixture
@@ -12,12 +12,16 @@ def health():
     return CameraHealth('/camera', now=100.0)
 
 
-def second(health, now, received=0, dropped=0, processed=0, bad=0, failed=0, lost=0):
+def second(health, now, received=0, dropped=0, processed=0, bad=0, failed=0, lost=0, late=0):
     """One second of camera life and the report at its end."""
-    for i in range(received):
-        health.received(now - 0.1, dropped=i < dropped)
-    for _ in range(processed):
-        health.processed(age_ms=20.0, work_ms=10.0)
+    for _ in range(received):
+        health.received(now - 0.1)
+    for _ in range(dropped):
+        health.dropped()
+    for i in range(processed):
+        health.processed(now + i / 100, age_ms=20.0, work_ms=10.0, latency_ms=15.0 + i)
+    for _ in range(late):
+        health.late()
     for _ in range(bad):
         health.bad('a bad image')
     for _ in range(failed):
@@ -73,7 +77,44 @@ def test_trouble_is_forgotten(health):
 
 
 def test_counters_are_returned_with_the_frame(health):
-    assert health.received(101.0, dropped=False) == 1
-    assert health.received(101.1, dropped=True) == 2
-    counters = health.processed(1.0, 2.0)
+    assert health.received(101.0) == 1
+    assert health.received(101.1) == 2
+    health.dropped()
+    counters = health.processed(101.2, 1.0, 2.0, 3.0)
+    assert counters == health.counters
     assert (counters.received, counters.dropped, counters.processed) == (2, 1, 1)
+
+
+def test_latency_percentiles(health):
+    report = second(health, 101.0, received=11, processed=11)
+    assert report.values['latency p50 [ms]'] == '20.0'  # of 15, 16, ... 25
+    assert report.values['latency p95 [ms]'] == '24.5'
+    assert CameraHealth('/other', 0.0).report(1.0, 5.0).values['latency p99 [ms]'] == 'nan'
+
+
+def test_late_images(health):
+    report = second(health, 101.0, received=9, processed=6, late=3)
+    assert report.level == WARN and report.message == '3 of 9 images were older than max_age'
+    assert report.values['late'] == '3'
+    alone = second(CameraHealth('/other', 100.0), 101.0, received=4, late=4)
+    assert alone.level == ERROR and 'all of 4 images' in alone.message
+
+
+def test_nobody_listens_is_no_trouble(health):
+    report = health.report(200.0, 5.0, idle='idle: nobody listens')
+    assert (report.level, report.message) == (OK, 'idle: nobody listens')
+    health.resumed(200.0)
+    assert health.silence(201.0) == 1.0
+
+
+def test_status_line(health):
+    assert health.status_line('nano') == '0 dropped · nano'
+    second(health, 101.0, received=3, dropped=1, processed=2)
+    assert health.status_line('nano') == '16 ms · 100.0 Hz · 1 dropped · nano'
+
+
+def test_memory_of_this_process():
+    before = resident_mb()
+    kept = bytearray(b'x') * 50_000_000
+    assert 40 < resident_mb() - before < 80
+    del kept

@@ -15,7 +15,7 @@ def test_newest_frame_of_each_camera_in_order_of_arrival():
         True,
         True,
     ]
-    assert [frames.take(), frames.take()] == [('a', 3), ('b', 1)]
+    assert [frames.take(), frames.take()] == [[('a', 3)], [('b', 1)]]
 
 
 def test_a_fast_camera_does_not_starve_a_slow_one():
@@ -25,13 +25,19 @@ def test_a_fast_camera_does_not_starve_a_slow_one():
     for i in range(6):
         frames.put('fast', i)
         frames.put('fast', i + 100)
-        taken.append(frames.take()[0])
+        ((camera, _),) = frames.take()
+        taken.append(camera)
         if taken[-1] == 'slow':
             frames.put('slow', i)
     assert taken == ['slow', 'fast'] * 3
 
 
 def test_close_wakes_the_taker_and_gives_up_what_waits():
+    frames = LatestFrames()
+    frames.put('a', 0)
+    frames.put('b', 0)
+    assert frames.take() == [('a', 0)]
+    assert frames.close() == ['b']
     frames = LatestFrames()
     results = []
     taker = threading.Thread(target=lambda: results.append(frames.take()))
@@ -48,14 +54,15 @@ def test_worker_outlives_errors_and_finishes_the_frame_in_work():
     begun, go_on = threading.Event(), threading.Event()
     done, errors = [], []
 
-    def work(camera, frame):
+    def work(batch):
+        ((camera, frame),) = batch
         begun.set()
         go_on.wait(10)
         if frame == 'bad':
             raise ValueError('no good')
         done.append((camera, frame))
 
-    worker = FrameWorker(frames, work, lambda camera, error: errors.append((camera, str(error))))
+    worker = FrameWorker(frames, work, lambda batch, error: errors.append((batch, str(error))))
     frames.put('a', 'bad')
     assert begun.wait(10)
     begun.clear()
@@ -63,7 +70,36 @@ def test_worker_outlives_errors_and_finishes_the_frame_in_work():
     go_on.set()
     assert begun.wait(10)
     frames.put('b', 'never')
-    worker.stop()
-    assert errors == [('a', 'no good')]
+    given_up = worker.stop()
+    assert len(done) + len(given_up) == 2
+    assert errors == [([('a', 'bad')], 'no good')]
     assert done[0] == ('a', 'good')
     assert len(done) <= 2  # b may have been taken before the stop
+
+
+def test_a_batch_has_each_camera_once_oldest_first():
+    frames = LatestFrames()
+    for camera, frame in (('a', 1), ('b', 1), ('a', 2), ('c', 1)):
+        frames.put(camera, frame)
+    assert frames.take(limit=2, wait_s=10) == [('a', 2), ('b', 1)]
+    assert frames.take(limit=8) == [('c', 1)]
+
+
+def test_a_batch_waits_for_the_other_cameras_but_not_for_long():
+    frames = LatestFrames()
+    frames.put('a', 1)
+    assert frames.take(limit=2, wait_s=0.01) == [('a', 1)]
+    frames.put('a', 2)
+    late = threading.Timer(0.05, frames.put, ('b', 2))
+    late.start()
+    assert frames.take(limit=2, wait_s=30) == [('a', 2), ('b', 2)]
+    late.join()
+
+
+def test_closing_ends_the_wait_for_others():
+    frames = LatestFrames()
+    frames.put('a', 1)
+    closer = threading.Timer(0.05, frames.close)
+    closer.start()
+    assert frames.take(limit=2, wait_s=30) is None
+    closer.join()

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from tiny_bundle import LABELS, street, tiny_bundle
 
+from unidrive_perception.frame_messages import TOPIC_TYPES, FrameMessages
+from unidrive_perception.image_codec import compressed_to_rgb
 from unidrive_perception.message_types import default_typestore
 from unidrive_perception.messages import BagFactory, make_header
-from unidrive_perception.outputs import RESULT_TYPES, Outputs
+from unidrive_perception.outputs import Outputs
+from unidrive_perception.parameters import PARAMETERS
 from unidrive_perception.predictor import Predictor
 
 
@@ -42,14 +45,19 @@ def predictor(tmp_path_factory):
 
 def publish(predictor, *listened):
     make = CountingFactory(default_typestore())
-    names = (*RESULT_TYPES, 'overlay')
-    publishers = {name: Listener(int(name in listened)) for name in names}
+    publishers = {name: Listener(int(name in listened)) for name in (*TOPIC_TYPES, 'timing')}
     header = make_header(make, 5_000_000_007, 'camera')
     image = street(90, 160)
-    outputs = Outputs(publishers, make, LABELS)
-    outputs.publish(header, image, predictor.predict(image))
+    settings = {spec.name: spec.default for spec in PARAMETERS}
+    info = make(
+        'sensor_msgs/msg/CameraInfo',
+        **dict.fromkeys(('header', 'height', 'width', 'distortion_model', 'd', 'k', 'r', 'p')),
+        **dict.fromkeys(('binning_x', 'binning_y', 'roi')),
+    )
+    messages = FrameMessages(make, header, image, predictor.predict(image), LABELS, settings, info)
+    Outputs(publishers).publish(messages)
     heard = {name: p.heard for name, p in publishers.items() if p.heard}
-    assert set(heard) == set(listened)
+    assert set(heard) == set(listened) - {'timing'}  # the pipeline's
     assert all(m.header is header for messages in heard.values() for m in messages)
     return heard, make.converted
 
@@ -63,6 +71,11 @@ def publish(predictor, *listened):
         (('overlay',), 1),
         (('result',), 2),
         (('semantic_mask', 'drivable_mask', 'result', 'detections'), 2),
+        (('semantic_mask', 'semantic_image', 'result'), 2),
+        (('overlay', 'overlay/compressed'), 2),
+        (('drivable_color', 'timing'), 1),
+        (('camera_info', 'drivable_area'), 0),
+        (('drivable_grid',), 2),  # a layer each
     ],
 )
 def test_only_what_is_heard_is_built(predictor, listened, conversions):
@@ -70,7 +83,8 @@ def test_only_what_is_heard_is_built(predictor, listened, conversions):
 
 
 def test_the_result_holds_the_parts(predictor):
-    heard, _ = publish(predictor, *RESULT_TYPES)
+    parts = ('detections', 'semantic_mask', 'drivable_mask', 'semantic_image', 'drivable_image')
+    heard, _ = publish(predictor, 'result', *parts)
     (whole,) = heard['result']
     assert whole.detections is heard['detections'][0]
     assert whole.semantic_mask is heard['semantic_mask'][0]
@@ -82,3 +96,32 @@ def test_overlay_is_an_rgb_image(predictor):
     (image,) = publish(predictor, 'overlay')[0]['overlay']
     assert (image.height, image.width, image.step, image.encoding) == (90, 160, 480, 'rgb8')
     assert np.asarray(image.data).size == 90 * 480
+
+
+def test_mask_images_are_the_masks(predictor):
+    heard, _ = publish(predictor, 'drivable_mask', 'drivable_image', 'drivable_color')
+    (mask,), (image,), (color,) = heard.values()
+    assert (image.encoding, image.step, image.height, image.width) == ('mono8', 160, 90, 160)
+    np.testing.assert_array_equal(image.data, mask.data)
+    pixels = np.asarray(color.data).reshape(90, 160, 3)
+    bright = np.asarray(mask.data).reshape(90, 160) == 0
+    assert (pixels[bright] == (240, 240, 240)).all() and not pixels[~bright].any()
+
+
+def test_jpeg_of_the_overlay(predictor):
+    (message,) = publish(predictor, 'overlay/compressed')[0]['overlay/compressed']
+    assert compressed_to_rgb(message).shape == (90, 160, 3)
+
+
+def test_a_model_without_a_task_gives_empty_masks_and_no_pictures(tmp_path):
+    predictor = Predictor(tiny_bundle(tmp_path / 'boxes', tasks=('detection',)), threads=1)
+    make = BagFactory(default_typestore())
+    image, header = street(90, 160), make_header(make, 5, 'camera')
+    settings = {spec.name: spec.default for spec in PARAMETERS}
+    messages = FrameMessages(
+        make, header, image, predictor.predict(image), predictor.labels, settings
+    )
+    assert messages.result.semantic_mask.height == 0
+    assert messages.get('semantic_color') is messages.get('drivable_image') is None
+    assert messages.get('camera_info') is None
+    assert messages.get('drivable_area').polygons == []

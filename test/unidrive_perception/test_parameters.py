@@ -5,7 +5,14 @@
 import pytest
 import yaml
 
-from unidrive_perception.parameters import PARAMETERS, TABLE, ParameterError, check_all, misspelt
+from unidrive_perception.parameters import (
+    PARAMETERS,
+    TABLE,
+    ParameterError,
+    check_all,
+    misspelt,
+    of_camera,
+)
 
 
 def test_the_file_has_every_parameter_with_its_default(repo_root):
@@ -37,7 +44,10 @@ def test_defaults_are_valid_and_described():
         ('score_threshold', -1, -1.0),
         ('score_threshold', 0.25, 0.25),
         ('no_image_warning_s', 3, 3.0),
-        ('image_topics', ('a', 'b'), ['a', 'b']),
+        ('cameras', ('a', 'b'), ['a', 'b']),
+        ('cameras', [''], ['']),
+        ('tasks', ('drivable',), ['drivable']),
+        ('max_rate', 10, 10.0),
         ('threads', 256, 256),
     ],
 )
@@ -63,10 +73,17 @@ def test_good_values(name, value, result):
         ('device', 'gpu', "one of auto, cpu, cuda, not 'gpu'"),
         ('image_transport', 'h264', "one of raw, compressed, not 'h264'"),
         ('image_reliability', 'BEST', 'one of best_effort, reliable'),
-        ('image_topics', [], 'at least one topic'),
-        ('image_topics', ['a', ''], 'at least one topic'),
-        ('image_topics', ['a', 'a'], 'each named once'),
-        ('image_topics', 'a', 'of type list'),
+        ('cameras', [], 'a list of different names'),
+        ('cameras', ['a', ''], 'a list of different names'),
+        ('cameras', ['a', 'a'], 'a list of different names'),
+        ('cameras', ['a/b'], 'names of letters, digits and _'),
+        ('cameras', ['2nd'], 'a letter first'),
+        ('cameras', ['a', 'overlay'], "not 'overlay'"),
+        ('cameras', 'a', 'of type list'),
+        ('tasks', [], 'one or more of detection, semantic, drivable'),
+        ('tasks', ['lanes'], 'one or more of detection, semantic, drivable'),
+        ('tasks', ['drivable', 'drivable'], 'each once'),
+        ('overlay_masks', 'all', 'one of both, semantic, drivable, none'),
         ('autostart', 1, 'of type bool, not 1'),
         ('model_path', 3, 'of type str, not 3'),
     ],
@@ -84,3 +101,12 @@ def test_other_parameters_are_not_ours():
 def test_slips_are_found_and_other_nodes_left_alone():
     names = ['score_treshold', 'devise', 'use_sim_time', 'rate', 'loop', 'model_path', 'topics']
     assert misspelt(names) == {'score_treshold': 'score_threshold', 'devise': 'device'}
+
+
+def test_a_named_camera_has_parameters_of_its_own():
+    topic, transport = of_camera('front', {'image_transport': 'compressed'})
+    assert (topic.name, topic.default) == ('front.image_topic', 'front/image')
+    assert (transport.name, transport.default) == ('front.image_transport', 'compressed')
+    with pytest.raises(ParameterError, match=r'front\.image_transport must be one of raw, comp'):
+        transport.check('h264')
+    assert of_camera('', {}) == ()

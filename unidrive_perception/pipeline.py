@@ -1,0 +1,218 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The way of an image through the node: received, decoded, predicted, followed, published.
+
+No ROS here: messages and publishers are used by their fields and methods, the clock and the log
+are given. :meth:`Pipeline.receive` runs in the thread that receives, all else in the worker's.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from unidrive_perception.diagnostics import Counters
+from unidrive_perception.errors import UserError
+from unidrive_perception.frame_messages import FrameMessages
+from unidrive_perception.frames import Batch, LatestFrames
+from unidrive_perception.image_codec import ImageDecodeError
+from unidrive_perception.messages import MessageFactory, stamp_of, timing_message
+from unidrive_perception.parameters import USE_BUNDLE_THRESHOLD
+from unidrive_perception.predictor import Prediction, Predictor
+from unidrive_perception.stream import CameraStream, Decoded, Received
+from unidrive_perception.tracking import WEAK_SHARE
+
+Settings = Mapping[str, Any]
+
+
+class Pipeline:
+    """Takes the images of all cameras through one model.
+
+    ``model`` may be replaced at any time: a batch that is in work ends with the one it began with.
+    """
+
+    def __init__(
+        self,
+        model: Predictor,
+        streams: Mapping[str, CameraStream],
+        make: MessageFactory,
+        settings: Callable[[], Settings],
+        now_ns: Callable[[], int],
+        log: Any,
+        is_alive: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Work for ``streams``, by name of the camera.
+
+        ``settings()`` gives the values of all parameters, ``now_ns()`` the ROS time (0: not yet
+        known), ``log`` is a logger of rclpy, ``is_alive()`` is false once Ctrl-C has taken the
+        publishers away.
+        """
+        self.model = model
+        self.frames = LatestFrames()
+        self._streams, self._make, self._settings = streams, make, settings
+        self._now_ns, self._log, self._is_alive = now_ns, log, is_alive
+
+    def receive(self, camera: str, message: Any) -> None:
+        """Keep the newest image of a camera, unless it comes too early for ``max_rate``."""
+        stream, now = self._streams[camera], time.monotonic()
+        if stream.health.received(now) == 1:
+            self._log.info(f'first image on {stream.topic}: frame_id {message.header.frame_id!r}')
+        if not stream.limit.admits(now, self._settings()['max_rate']):
+            stream.health.limited()
+        elif self.frames.put(camera, Received(message, now)):
+            stream.health.dropped()
+
+    def limits(self) -> tuple[int, float]:
+        """How many images go through the model together, and how long (s) the first may wait."""
+        settings = self._settings()
+        largest = settings['max_batch'] or (16 if self.model.device == 'cuda' else 1)
+        return min(largest, len(self._streams)), settings['batch_wait_ms'] / 1e3
+
+    def work(self, batch: Batch) -> None:
+        """Take images from messages to published results."""
+        model, settings = self.model, self._settings()
+        _apply(settings, model)
+        decoded = [self._decode(camera, received, settings) for camera, received in batch]
+        ready = [image for image in decoded if image]
+        for image, prediction in zip(ready, self._predict(model, ready), strict=True):
+            if isinstance(prediction, Prediction):
+                self._finish(image, prediction, model, settings, len(ready))
+            else:
+                self._failed(image.stream, prediction)
+
+    def failed(self, batch: Batch, error: Exception) -> None:
+        """Count images that our own code failed on."""
+        for camera, _ in batch:
+            self._failed(self._streams[camera], error)
+
+    def _decode(self, camera: str, received: Received, settings: Settings) -> Decoded | None:
+        """The pixels of an image; None where it is too old or cannot be decoded."""
+        stream, message = self._streams[camera], received.message
+        limit_ms = settings['max_age'] * 1e3
+        if limit_ms and self._age_ms(message.header) > limit_ms:  # false for NaN
+            stream.health.late()
+            return None
+        start = time.perf_counter()
+        try:
+            rgb = stream.decode(message)
+        except ImageDecodeError as error:
+            stream.health.bad(str(error))
+            self._log.error(f'{stream.topic}: {error}', throttle_duration_sec=1.0)
+            return None
+        decode_ms = (time.perf_counter() - start) * 1e3
+        return Decoded(stream, message, received.arrived, rgb, decode_ms)
+
+    def _predict(self, model: Predictor, images: list[Decoded]) -> list[Prediction | Exception]:
+        """Predict together; where that fails one by one, so that it costs one image only."""
+        if not images:
+            return []
+        try:
+            return list(model.predict_batch([image.rgb for image in images]))
+        except Exception as error:
+            if len(images) == 1:
+                return [error]
+        return [result for image in images for result in self._predict(model, [image])]
+
+    def _finish(
+        self,
+        image: Decoded,
+        prediction: Prediction,
+        model: Predictor,
+        settings: Settings,
+        batch_size: int,
+    ) -> None:
+        """Follow the objects, publish the results, count the image."""
+        try:
+            start = time.perf_counter()
+            prediction = self._follow(image, prediction, model, settings)
+            followed = time.perf_counter()
+            stream, header = image.stream, image.message.header
+            status = stream.health.status_line(model.bundle.manifest.name)
+            messages = FrameMessages(
+                self._make,
+                *(header, image.rgb, prediction, model.labels, settings),
+                *(stream.info(), status),
+            )
+            stream.outputs.publish(messages)
+            published = time.perf_counter()
+        except Exception as error:
+            self._failed(image.stream, error)
+            return
+        now, age_ms = time.monotonic(), self._age_ms(header)
+        stage_ms = {
+            'decode_ms': image.decode_ms,
+            'track_ms': (followed - start) * 1e3,
+            'publish_ms': (published - followed) * 1e3,
+        }
+        times = prediction.timing
+        own_ms = sum(stage_ms.values()) + times.preprocess_ms + times.postprocess_ms
+        own_ms += times.inference_ms / batch_size
+        counters = stream.health.processed(now, age_ms, own_ms, (now - image.arrived) * 1e3)
+        self._tell_timing(image, prediction, stage_ms, age_ms, batch_size, counters)
+
+    def _follow(
+        self, image: Decoded, prediction: Prediction, model: Predictor, settings: Settings
+    ) -> Prediction:
+        """The prediction with track ids where that is wanted; a jump of time ends all tracks."""
+        stream, stamp = image.stream, stamp_of(image.message.header)
+        if stamp < stream.last_stamp_ns:
+            back = (stream.last_stamp_ns - stamp) / 1e9
+            self._log.info(
+                f'{stream.topic}: stamps jumped back by {back:.3f} s', throttle_duration_sec=1.0
+            )
+            stream.tracker.reset()
+        stream.last_stamp_ns = stamp
+        if not settings['tracking']:
+            return prediction
+        return stream.tracker.update(prediction, model.score_threshold, stamp)
+
+    def _tell_timing(
+        self,
+        image: Decoded,
+        prediction: Prediction,
+        stage_ms: dict[str, float],
+        age_ms: float,
+        batch_size: int,
+        counters: Counters,
+    ) -> None:
+        publisher = image.stream.outputs.publishers['timing']
+        if publisher.get_subscription_count():
+            timing = timing_message(
+                self._make,
+                image.message.header,
+                prediction.timing,
+                **stage_ms,
+                age_ms=age_ms,
+                batch_size=batch_size,
+                counters=counters,
+            )
+            publisher.publish(timing)
+
+    def _failed(self, stream: CameraStream, error: Exception) -> None:
+        if not self._is_alive():
+            return
+        stream.health.failed(f'{type(error).__name__}: {error}')
+        if isinstance(error, UserError):
+            trace = str(error)
+        else:
+            lines = traceback.format_exception(type(error), error, error.__traceback__)
+            trace = '\n' + ''.join(lines)
+        self._log.error(f'{stream.topic}: image failed: {trace}', throttle_duration_sec=1.0)
+
+    def _age_ms(self, header: Any) -> float:
+        """Milliseconds from the stamp to now on the ROS clock; NaN while either is not set."""
+        now, then = self._now_ns(), stamp_of(header)
+        return (now - then) / 1e6 if now and then else math.nan
+
+
+def _apply(settings: Settings, model: Predictor) -> None:
+    """Give the model the settings that may have changed since the last image."""
+    threshold = settings['score_threshold']
+    model.score_threshold = None if threshold == USE_BUNDLE_THRESHOLD else threshold
+    weak = model.score_threshold * WEAK_SHARE
+    model.candidate_threshold = weak if settings['tracking'] else None
+    model.mask_downscale = settings['mask_downscale']
+    model.tasks = frozenset(settings['tasks']) & frozenset(model.labels)

@@ -1,0 +1,79 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The result publishers of the perception node."""
+
+from __future__ import annotations
+
+from rclpy.lifecycle import LifecycleNode
+from rclpy.lifecycle.publisher import LifecyclePublisher
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from std_msgs.msg import Header
+
+from unidrive_perception.bundle import TASKS
+from unidrive_perception.frame_messages import TOPIC_TYPES
+from unidrive_perception.messages import RosFactory, labels_message
+from unidrive_perception.predictor import Predictor
+from unidrive_perception.vision_messages import LABEL_INFO, can_make, label_info_message
+
+LATCHED_QOS = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+RESULT_DEPTH = 5
+"""Images that a recorder may hiccup for; more would only be stale."""
+
+
+class ResultPublishers:
+    """The publishers of all cameras, and the latched tables of the model's classes."""
+
+    def __init__(
+        self, node: LifecycleNode, make: RosFactory, cameras: list[str], reliability: str
+    ) -> None:
+        """Create them; ``reliability`` is that of the node's parameter result_reliability."""
+        self._node, self._make = node, make
+        self._reliability = QoSReliabilityPolicy[reliability.upper()]
+        self._has_vision_msgs = can_make(make, LABEL_INFO)
+        self.of_camera = {camera: self._create_for(camera) for camera in cameras}
+        self._labels = self._latched('labels', 'unidrive_msgs/msg/LabelTable')
+        self._label_infos = {
+            task: self._latched(f'{task}_label_info', 'vision_msgs/msg/LabelInfo')
+            for task in (TASKS if self._has_vision_msgs else ())
+        }
+
+    def publish_labels(self, model: Predictor) -> None:
+        """Tell what the class ids of ``model`` mean."""
+        manifest = model.bundle.manifest
+        header = Header(stamp=self._node.get_clock().now().to_msg())
+        facts = manifest.name, manifest.program.sha256, model.labels
+        self._labels.publish(labels_message(self._make, header, *facts))
+        for task, publisher in self._label_infos.items():
+            if task in model.labels:
+                threshold = model.score_threshold if task == 'detection' else 0.0
+                table = model.labels[task]
+                publisher.publish(label_info_message(self._make, header, table, threshold))
+
+    def destroy(self) -> None:
+        """Withdraw the topics."""
+        all_of_them = [p for topics in self.of_camera.values() for p in topics.values()]
+        for publisher in [*all_of_them, self._labels, *self._label_infos.values()]:
+            self._node.destroy_lifecycle_publisher(publisher)
+
+    def _create_for(self, camera: str) -> dict[str, LifecyclePublisher]:
+        prefix = f'~/{camera}/' if camera else '~/'
+        types = {**TOPIC_TYPES, 'timing': 'unidrive_msgs/msg/FrameTiming'}
+        return {
+            topic: self._create(
+                prefix + topic, kind, QoSProfile(depth=RESULT_DEPTH, reliability=self._reliability)
+            )
+            for topic, kind in types.items()
+            if self._has_vision_msgs or not kind.startswith('vision_msgs/')
+        }
+
+    def _latched(self, topic: str, kind: str) -> LifecyclePublisher:
+        return self._create(f'~/{topic}', kind, LATCHED_QOS)
+
+    def _create(self, topic: str, kind: str, qos: QoSProfile) -> LifecyclePublisher:
+        return self._node.create_lifecycle_publisher(
+            type(self._make(kind)),
+            topic,
+            qos,
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )

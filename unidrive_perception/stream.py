@@ -1,0 +1,54 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What the perception node keeps for one camera while it is active. No ROS here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from unidrive_perception.diagnostics import CameraHealth
+from unidrive_perception.outputs import Outputs
+from unidrive_perception.rate_limit import RateLimit
+from unidrive_perception.tracking import Tracker
+
+
+@dataclass
+class CameraStream:
+    """One camera on its way through the node.
+
+    ``decode`` makes (H, W, 3) uint8 RGB of a message; ``info()`` gives the newest CameraInfo, or
+    None. ``last_stamp_ns`` is the stamp of the last image that was worked on.
+    """
+
+    name: str
+    topic: str
+    decode: Callable[[Any], np.ndarray]
+    outputs: Outputs
+    health: CameraHealth
+    info: Callable[[], Any] = lambda: None
+    limit: RateLimit = field(default_factory=RateLimit)
+    tracker: Tracker = field(default_factory=Tracker)
+    last_stamp_ns: int = 0
+
+
+@dataclass
+class Received:
+    """An image message and when it came, in seconds of the steady clock."""
+
+    message: Any
+    arrived: float
+
+
+@dataclass
+class Decoded:
+    """An image that is ready for the model."""
+
+    stream: CameraStream
+    message: Any
+    arrived: float
+    rgb: np.ndarray
+    decode_ms: float
