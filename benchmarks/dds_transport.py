@@ -6,23 +6,25 @@
 
 needs a sourced ROS 2 environment with rmw_fastrtps. It prints a table: images received of those
 sent, and the latency from before ``publish`` to the subscriber's callback, both sides in Python.
+``unidrive doctor`` measures the same for the configuration of its shell.
 """
 
 from __future__ import annotations
 
 import argparse
-import array
-import json
 import os
-import statistics
-import subprocess
 import sys
-import time
 from pathlib import Path
 
-CONFIG = Path(__file__).resolve().parents[1] / 'config'
+REPO = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPO))
+from unidrive_perception.doctor.image_load import ImageLoad  # noqa: E402
+from unidrive_perception.doctor.round_trip import RELIABILITIES, Plan, measure  # noqa: E402
+from unidrive_perception.doctor.trials import Trials  # noqa: E402
+
+CONFIG = REPO / 'config'
 PROFILES = ('fastdds.xml', 'fastdds_small.xml')
-TOPIC = '/unidrive_transport_benchmark'
+STARTING_S = 20
 
 # ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST makes rmw_fastrtps replace the built-in transports, and
 # with them whatever FASTDDS_BUILTIN_TRANSPORTS says; a profile is used in both cases.
@@ -51,15 +53,7 @@ def main() -> None:
     parser.add_argument('--rate', type=float, default=30.0, help='images per second')
     parser.add_argument('--count', type=int, default=100, help='images sent')
     parser.add_argument('--profile', action='append', default=[], help='another profile to try')
-    parser.add_argument('--role', choices=('send', 'receive'), help=argparse.SUPPRESS)
-    parser.add_argument('--reliability', default='', help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.role == 'send':
-        send(options)
-    elif options.role == 'receive':
-        receive(options)
-    else:
-        compare(options)
+    compare(parser.parse_args())
 
 
 def compare(options: argparse.Namespace) -> None:
@@ -69,97 +63,22 @@ def compare(options: argparse.Namespace) -> None:
         **CONFIGURATIONS,
         **{path.name: profile_environment(path) for path in profiles},
     }
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(('FASTDDS_', 'FASTRTPS_'))}
+    load = ImageLoad.of(*map(int, options.size.split('x')), 'rgb8')
+    seconds = STARTING_S + options.count / options.rate
     print(f'{options.count} images {options.size} rgb8 at {options.rate:g} Hz, depth 1')
     print('| configuration | reliability | received | latency p50 | p99 |')
     print('| --- | --- | --- | --- | --- |')
-    for name, environment in configurations.items():
-        for reliability in ('best_effort', 'reliable'):
-            latencies = measure(options, environment, reliability)
-            cells = [name, reliability, f'{len(latencies)} of {options.count}']
-            cells += [f'{value:.1f} ms' if latencies else '–' for value in percentiles(latencies)]
+    for name, variables in configurations.items():
+        environment = {**clean, **variables}
+        for reliability in RELIABILITIES:
+            plan = Plan(options.count, options.rate, depth=1, reliabilities=[reliability])
+            with Trials(seconds) as trials:
+                trips = measure(trials, load.size, plan, environment, environment, seconds)
+            trip = trips[reliability]
+            cells = [name, reliability, f'{len(trip.latencies)} of {trip.sent}']
+            cells += [f'{v:.1f} ms' if trip.latencies else '–' for v in (trip.median, trip.p99)]
             print(f'| {" | ".join(cells)} |', flush=True)
-
-
-def percentiles(values: list[float]) -> tuple[float, float]:
-    """Median and 99th percentile (the largest of up to 100)."""
-    if not values:
-        return float('nan'), float('nan')
-    return statistics.median(values), sorted(values)[min(len(values) - 1, len(values) * 99 // 100)]
-
-
-def measure(options: argparse.Namespace, environment: dict, reliability: str) -> list[float]:
-    """Latencies in ms of the images that arrived between two fresh processes."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(('FASTDDS_', 'FASTRTPS_'))}
-    command = [sys.executable, __file__, '--reliability', reliability]
-    command += ['--size', options.size, '--rate', str(options.rate), '--count', str(options.count)]
-    receiver, sender = (
-        subprocess.Popen(
-            [*command, '--role', role], env={**clean, **environment}, stdout=subprocess.PIPE
-        )
-        for role in ('receive', 'send')
-    )
-    sender.wait()
-    return json.loads(receiver.communicate()[0])
-
-
-def qos(options: argparse.Namespace):
-    """Keep-latest, as the perception node and cameras have it."""
-    from rclpy.qos import QoSProfile, QoSReliabilityPolicy
-
-    return QoSProfile(depth=1, reliability=QoSReliabilityPolicy[options.reliability.upper()])
-
-
-def send(options: argparse.Namespace) -> None:
-    """Publish the images once the receiver is there; the last one of height 0 ends it."""
-    import rclpy
-    from sensor_msgs.msg import Image
-
-    rclpy.init()
-    node = rclpy.create_node('sender')
-    publisher = node.create_publisher(Image, TOPIC, qos(options))
-    width, height = map(int, options.size.split('x'))
-    image = Image(height=height, width=width, encoding='rgb8', step=3 * width)
-    image.data = array.array('B', bytes(3 * width * height))
-    while not publisher.get_subscription_count():
-        time.sleep(0.05)
-    time.sleep(0.5)  # the other side must have found us too
-    due = time.monotonic()
-    for _ in range(options.count):
-        now = time.time_ns()
-        image.header.stamp.sec, image.header.stamp.nanosec = divmod(now, 1_000_000_000)
-        publisher.publish(image)
-        due += 1 / options.rate
-        time.sleep(max(0.0, due - time.monotonic()))
-    for _ in range(10):
-        time.sleep(0.1)
-        publisher.publish(Image())
-    node.destroy_node()
-    rclpy.shutdown()
-
-
-def receive(options: argparse.Namespace) -> None:
-    """Print the latencies as JSON when the sender is done."""
-    import rclpy
-    from sensor_msgs.msg import Image
-
-    rclpy.init()
-    node = rclpy.create_node('receiver')
-    latencies: list[float] = []
-    ended = []
-
-    def on_image(image) -> None:
-        stamp = image.header.stamp
-        if image.height:
-            latencies.append((time.time_ns() - stamp.sec * 10**9 - stamp.nanosec) / 1e6)
-        else:
-            ended.append(True)
-
-    node.create_subscription(Image, TOPIC, on_image, qos(options))
-    while not ended:
-        rclpy.spin_once(node, timeout_sec=0.5)
-    print(json.dumps(latencies))
-    node.destroy_node()
-    rclpy.shutdown()
 
 
 if __name__ == '__main__':

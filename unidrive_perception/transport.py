@@ -43,6 +43,13 @@ def dds_environment(environment: Mapping[str, str] = os.environ) -> dict[str, st
     return variables
 
 
+def profile_command(environment: Mapping[str, str] = os.environ) -> str:
+    """The command that makes a shell use our profile, for programs that are not ours."""
+    names = {name: environment[name] for name in ('ROS_DISTRO',) if name in environment}
+    chosen = dds_environment(names)
+    return f'export {" ".join(f"{name}={value}" for name, value in chosen.items())}'
+
+
 def private_graph(domain: int) -> dict[str, str]:
     """Variables of a ROS graph that only this host and this domain (0..101) see."""
     local = {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}

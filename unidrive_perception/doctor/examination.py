@@ -1,0 +1,79 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What the checks of one run share: arguments, settings, trials, and what was learnt before."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from functools import cached_property
+from typing import Any
+
+from unidrive_perception.doctor.graph_view import GraphView
+from unidrive_perception.doctor.trials import Told, Trial, Trials
+from unidrive_perception.transport import dds_environment
+
+WATCHED_S = 2.0
+"""How long the images of live cameras are watched."""
+
+
+class Examination:
+    """One run of the doctor. The trials that need nothing else start at once."""
+
+    def __init__(self, args: argparse.Namespace, trials: Trials) -> None:
+        """``args`` are those of the command; ``trials`` bounds the time."""
+        self.args, self.trials = args, trials
+        self.settings: dict[str, Any] = {}
+        """What the parameter file says to our node, less what is wrong."""
+        self._packages = trials.start('package_trial', seconds=9)
+        self._ros = trials.start('ros_trial_node', seconds=9)
+        self._graph: Trial | None = None
+
+    @property
+    def packages(self) -> Told:
+        """Python packages: a name to {version} or {error}."""
+        return self._packages.result()
+
+    @property
+    def ros(self) -> Told:
+        """What ROS says of itself: see ros_trial_node."""
+        return self._ros.result()
+
+    @property
+    def no_ros(self) -> str:
+        """Why there can be no ROS graph, '' where there can."""
+        said, problem = self.ros
+        if 'missing' in said:
+            return f'no ROS here: {said["missing"]}'
+        return '' if said.get('rmw') else f'ROS does not work here: {said.get("broken", problem)}'
+
+    @property
+    def uses_fastdds(self) -> bool:
+        """Whether ROS works on Fast DDS."""
+        return self.ros.values.get('rmw', '').startswith('rmw_fastrtps')
+
+    def start_graph(self) -> None:
+        """Begin to watch the live graph, as the node would; other checks go on meanwhile."""
+        reliability = self.settings.get('image_reliability', 'best_effort')
+        watched = 0.0 if self.args.quick else WATCHED_S
+        self._graph = self.trials.start(
+            'graph_trial_node',
+            reliability,
+            watched,
+            *self.args.image_topic,
+            seconds=8,
+            environment=self.node_environment,
+        )
+
+    @cached_property
+    def node_environment(self) -> dict[str, str]:
+        """The environment in which our executables run: they choose a Fast DDS profile."""
+        return {**os.environ, **dds_environment()}
+
+    @cached_property
+    def graph(self) -> tuple[GraphView | None, str]:
+        """What was seen in the live graph, or None and the reason."""
+        if self._graph is None:
+            return None, self.no_ros
+        said, problem = self._graph.result()
+        return (GraphView.from_json(said), '') if said else (None, problem or 'nothing was told')

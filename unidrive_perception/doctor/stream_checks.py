@@ -1,0 +1,99 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The images that came on one topic: rate, size, and whether their headers are right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from unidrive_perception.doctor.findings import Finding, fail, ok, warn
+from unidrive_perception.doctor.graph_view import Stream
+from unidrive_perception.image_topics import IMAGE
+
+OLD_S, AHEAD_S = 1.0, 0.05
+
+
+def judge_stream(topic: str, stream: Stream, max_age: float = 0.0) -> Iterator[Finding]:
+    """A line on the images, and one on their stamps; ``max_age`` is the node's parameter."""
+    yield images(topic, stream)
+    yield stamps(topic, stream, max_age)
+    if not stream.frame_id:
+        yield warn(
+            'frame_id',
+            'it is empty, so nothing can be placed in the world',
+            'ros2 param set CAMERA_NODE frame_id camera_optical_frame   # its name differs',
+        )
+
+
+def rate_of(stream: Stream) -> float:
+    """Images per second; 0 where fewer than two came."""
+    if len(stream.arrivals) < 2:
+        return 0.0
+    return (len(stream.arrivals) - 1) * 1e9 / max(1, stream.arrivals[-1] - stream.arrivals[0])
+
+
+def images(topic: str, stream: Stream) -> Finding:
+    """Rate, size and encoding, and whether we can decode them."""
+    rate = rate_of(stream)
+    what = stream.encoding
+    if stream.msgtype == IMAGE:
+        what = f'{stream.width}×{stream.height} {stream.encoding}'
+    found = f'{rate:.1f} Hz, {what}, {stream.bytes / 1e6:.2f} MB each'
+    figures = {'topic': topic, 'rate': rate, 'bytes': stream.bytes, 'encoding': stream.encoding}
+    figures |= {'width': stream.width, 'height': stream.height}
+    if stream.msgtype == IMAGE and not _is_supported(stream.encoding):
+        remedy = 'ros2 param list CAMERA_NODE   # find its encoding, and set rgb8 or bgr8'
+        return fail('images', f'{found}: this encoding is not supported', remedy, **figures)
+    return ok('images', found, **figures)
+
+
+def stamps(topic: str, stream: Stream, max_age: float = 0.0) -> Finding:
+    """Whether the stamps are set, of our clock, and rising; the tools that need them fail else."""
+    ages = sorted(
+        (now - stamp) / 1e9 for now, stamp in zip(stream.now, stream.stamps, strict=True)
+    )
+    age = ages[len(ages) // 2]
+    figures = {'age_s': age}
+    if not any(stream.stamps):
+        return warn(
+            'stamps',
+            'all are 0, so no age is known and no transform fits',
+            'ros2 param list CAMERA_NODE   # look for the source of its stamps',
+            age_s=None,
+        )
+    if max_age and age > max_age:
+        found = f'{_seconds(age)} old, and max_age {max_age:g} s makes the node skip such images'
+        remedy = 'ros2 param set /perception max_age 0.0'
+        return fail('stamps', found, remedy, **figures)
+    if age > OLD_S:
+        return warn(
+            'stamps',
+            f'{_seconds(age)} old: of a bag without --clock, or of a host whose clock is behind',
+            'ros2 bag play BAG --clock   # use_sim_time:=true here; or: sudo chronyc makestep',
+            **figures,
+        )
+    if age < -AHEAD_S:
+        found = f"{_seconds(-age)} in the future: the clock of the camera's host is ahead"
+        return warn('stamps', found, 'sudo chronyc makestep   # on both hosts', **figures)
+    steps = [b - a for a, b in zip(stream.stamps, stream.stamps[1:], strict=False)]
+    if any(step <= 0 for step in steps):
+        count = sum(step <= 0 for step in steps)
+        found = f'{count} of {len(steps)} are not later than the one before'
+        remedy = f'ros2 topic info -v {topic}   # two publishers, or a bag in a loop?'
+        return warn('stamps', found, remedy, **figures)
+    return ok('stamps', f'rising, {age * 1e3:.0f} ms old on arrival', **figures)
+
+
+def _is_supported(encoding: str) -> bool:
+    try:
+        from unidrive_perception.image_codec import SUPPORTED_ENCODINGS
+    except ImportError:  # a missing package is told of elsewhere
+        return True
+    return encoding in SUPPORTED_ENCODINGS
+
+
+def _seconds(value: float) -> str:
+    for unit, seconds in (('days', 86400), ('hours', 3600), ('minutes', 60)):
+        if value >= 2 * seconds:
+            return f'{value / seconds:.0f} {unit}'
+    return f'{value:.2f} s'
