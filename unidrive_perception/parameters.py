@@ -175,15 +175,15 @@ PARAMETERS = (
     ),
     ParameterSpec(
         'polygon_tolerance',
-        2.0,
+        4.0,
         'Pixels by which an outline of ~/drivable_area may leave that of the mask.',
         read_only=False,
         low=0.0,
         high=100.0,
     ),
-    ParameterSpec('grid_rows', 18, 'Rows of ~/drivable_grid.', read_only=False, low=1, high=1000),
+    ParameterSpec('grid_rows', 18, 'Rows of ~/drivable_grid.', read_only=False, low=1, high=256),
     ParameterSpec(
-        'grid_columns', 32, 'Columns of ~/drivable_grid.', read_only=False, low=1, high=1000
+        'grid_columns', 32, 'Columns of ~/drivable_grid.', read_only=False, low=1, high=256
     ),
     ParameterSpec(
         'autostart',

@@ -14,7 +14,12 @@ from unidrive_perception.bundle import TASKS
 from unidrive_perception.frame_messages import TOPIC_TYPES
 from unidrive_perception.messages import RosFactory, labels_message
 from unidrive_perception.predictor import Predictor
-from unidrive_perception.vision_messages import LABEL_INFO, can_make, label_info_message
+from unidrive_perception.vision_messages import (
+    DETECTIONS,
+    LABEL_INFO,
+    can_make,
+    label_info_message,
+)
 
 LATCHED_QOS = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 RESULT_DEPTH = 5
@@ -30,12 +35,13 @@ class ResultPublishers:
         """Create them; ``reliability`` is that of the node's parameter result_reliability."""
         self._node, self._make = node, make
         self._reliability = QoSReliabilityPolicy[reliability.upper()]
-        self._has_vision_msgs = can_make(make, LABEL_INFO)
+        left_out = () if can_make(make, DETECTIONS) else ('detections_2d',)
+        self._topics = {name: kind for name, kind in TOPIC_TYPES.items() if name not in left_out}
         self.of_camera = {camera: self._create_for(camera) for camera in cameras}
         self._labels = self._latched('labels', 'unidrive_msgs/msg/LabelTable')
         self._label_infos = {
             task: self._latched(f'{task}_label_info', 'vision_msgs/msg/LabelInfo')
-            for task in (TASKS if self._has_vision_msgs else ())
+            for task in (TASKS if can_make(make, LABEL_INFO) else ())
         }
 
     def publish_labels(self, model: Predictor) -> None:
@@ -58,13 +64,12 @@ class ResultPublishers:
 
     def _create_for(self, camera: str) -> dict[str, LifecyclePublisher]:
         prefix = f'~/{camera}/' if camera else '~/'
-        types = {**TOPIC_TYPES, 'timing': 'unidrive_msgs/msg/FrameTiming'}
+        types = {**self._topics, 'timing': 'unidrive_msgs/msg/FrameTiming'}
         return {
             topic: self._create(
                 prefix + topic, kind, QoSProfile(depth=RESULT_DEPTH, reliability=self._reliability)
             )
             for topic, kind in types.items()
-            if self._has_vision_msgs or not kind.startswith('vision_msgs/')
         }
 
     def _latched(self, topic: str, kind: str) -> LifecyclePublisher:
