@@ -43,7 +43,7 @@ def start_nodes(context: LaunchContext) -> list:
         executable='perception_node',
         name=launch_plan.NODE_NAME,
         namespace=given['namespace'],
-        parameters=[plan.for_launch_ros()],
+        parameters=[plan.parameters],
         ros_arguments=['--log-level', given['log_level']],
         respawn=plan.respawn,
         respawn_delay=plan.respawn_delay,

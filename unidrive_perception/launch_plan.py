@@ -8,7 +8,6 @@ the node needs, so this module needs PyYAML at most.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,16 +45,6 @@ class LaunchPlan:
     def cameras(self) -> list[str]:
         """The names of the cameras; one empty name where there is one camera without."""
         return self.parameters.get('cameras') or ['']
-
-    def for_launch_ros(self) -> dict[str, Any]:
-        """The parameters such that a Node action gives just these values to the node.
-
-        It takes texts for YAML, which JSON is: a folder called 123 stays a text this way.
-        """
-        return {
-            name: json.dumps(value) if isinstance(value, (str, list)) else value
-            for name, value in self.parameters.items()
-        }
 
     def recorded(self) -> list[str]:
         """The topics with all results, and with what their ids mean."""

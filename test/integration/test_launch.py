@@ -191,7 +191,7 @@ def test_replay_records_and_ends_by_itself(launch, bundle, images, tmp_path, kin
         drive = write_image_bag(tmp_path / 'drive', pictures=[street(360, 640)] * 20)
         topic = 'image_topic:=/camera/image_raw'
     output = tmp_path / 'results'
-    arguments = [f'bag:={drive}', f'model:={bundle}', f'output:={output}', topic, 'rate:=0.5']
+    arguments = [f'bag:={drive}', f'model:={bundle}', f'output:={output}', topic]
     process = launch('replay.launch.py', *arguments)
     assert process.wait(90) == 0, process.log
     assert 'Traceback' not in process.log
@@ -217,7 +217,7 @@ def test_replay_of_several_cameras(launch, bundle, tmp_path):
     output = tmp_path / 'results'
     process = launch(
         *('replay.launch.py', f'bag:={drive}', f'model:={bundle}', f'output:={output}'),
-        *('cameras:=front,left', 'image_topic:=/{camera}/raw', 'rate:=0.5', 'namespace:=car'),
+        *('cameras:=front,left', 'image_topic:=/{camera}/raw', 'namespace:=car'),
     )
     assert process.wait(90) == 0, process.log
     counts = recorded(output)
@@ -240,7 +240,7 @@ def write_two_cameras(path):
 
 
 def test_replay_without_a_recording_plays_to_the_node(launch, bundle, images):
-    process = launch('replay.launch.py', f'bag:={images}', f'model:={bundle}', 'rate:=2')
+    process = launch('replay.launch.py', f'bag:={images}', f'model:={bundle}', 'rate:=4')
     assert process.wait(90) == 0, process.log
     assert '20 messages played' in process.log and 'nobody subscribed' not in process.log
 

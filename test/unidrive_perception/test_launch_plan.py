@@ -61,8 +61,6 @@ def test_values_have_their_types():
     }
     assert {name: plan.parameters[name] for name in expected} == expected
     assert isinstance(plan.parameters['max_rate'], float)
-    texts = plan.for_launch_ros()
-    assert (texts['model_path'], texts['tasks']) == ('"123"', '["detection"]')
 
 
 def test_a_file_for_other_nodes_is_warned_of(own):
