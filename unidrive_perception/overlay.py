@@ -7,17 +7,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from unidrive_perception.geometry import Letterbox
-from unidrive_perception.labels import Color, LabelTable
+from unidrive_perception.labels import LabelTable
+from unidrive_perception.overlay_boxes import draw_captions, draw_frames
+from unidrive_perception.overlay_legend import area_rows, draw_legend, draw_status, object_rows
+from unidrive_perception.overlay_tint import tint
 from unidrive_perception.predictor import Prediction
-
-SEMANTIC_OPACITY = 0.35
-DRIVABLE_OPACITY = 0.5
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
-_WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
 
 MASKS = ('both', 'semantic', 'drivable', 'none')
 
@@ -49,27 +46,33 @@ def draw_overlay(
     style: OverlayStyle = OverlayStyle(),
     status: str = '',
 ) -> np.ndarray:
-    """A new (H, W, 3) uint8 RGB image: ``rgb`` with tinted masks, boxes, names and scores.
+    """A new (H, W, 3) uint8 RGB image: ``rgb`` with what the ``style`` shows of the prediction.
 
-    A score of NaN, as truth has it, is left out. Unknown mask pixels and classes whose colour is
-    black (drivable background) stay as they are.
+    ``status``: a line for a strip at the bottom edge, its parts divided by ``·``; no strip where
+    empty. Unknown mask pixels and classes whose colour is black (drivable background) stay as
+    they are.
     """
-    picture = rgb
-    for mask, task, opacity in (
-        (prediction.semantic, 'semantic', SEMANTIC_OPACITY),
-        (prediction.drivable, 'drivable', DRIVABLE_OPACITY),
-    ):
-        if mask is not None:
-            picture = _tint(picture, mask, labels[task], opacity)
-    if picture is rgb:
+    layers = {
+        task: (getattr(prediction, task), labels[task])
+        for task in ('drivable', 'semantic')
+        if style.masks in ('both', task)
+        and style.opacity
+        and getattr(prediction, task) is not None
+    }
+    if layers:
+        picture = tint(rgb, layers.get('semantic'), layers.get('drivable'), style.opacity)
+    else:
         picture = np.array(rgb, order='C')
-    classes = labels['detection'].classes if 'detection' in labels else ()
-    # best last, so that it is on top
-    for i in reversed(range(len(prediction.boxes))):
-        info = classes[prediction.class_ids[i]]
-        score = prediction.scores[i]
-        caption = info.name if np.isnan(score) else f'{info.name} {score:.2f}'
-        _draw_box(picture, prediction.boxes[i], caption, info.color)
+    boxes = style.boxes and len(prediction.boxes) > 0
+    if boxes:
+        draw_frames(picture, prediction, labels['detection'])
+    taken = draw_status(picture, status)
+    if style.legend:
+        areas = [row for layer in layers.values() for row in area_rows(*layer)]
+        objects = object_rows(prediction.class_ids, labels['detection']) if boxes else []
+        taken += draw_legend(picture, (areas, objects))
+    if boxes:
+        draw_captions(picture, prediction, labels['detection'], taken)
     return picture
 
 
@@ -88,38 +91,3 @@ def picture_grid(images: Sequence[np.ndarray], columns: int, gap: int = 4) -> np
         cell = Letterbox(image.shape[:2], (height, width)).apply_image(image, fill=255)
         grid[y : y + height, x : x + width] = cell
     return grid
-
-
-def _tint(rgb: np.ndarray, mask: np.ndarray, table: LabelTable, opacity: float) -> np.ndarray:
-    """Mix each pixel with its class colour; two table look-ups and one multiply-add in OpenCV."""
-    palette = table.palette()
-    drawn = palette.any(1, keepdims=True)
-    colour = np.round(palette * opacity).astype(np.uint8).reshape(256, 1, 3)
-    keep = np.where(drawn, round(255 * (1 - opacity)), 255).astype(np.uint8)
-    keep = np.repeat(keep, 3, 1).reshape(256, 1, 3)
-    if mask.shape != rgb.shape[:2]:
-        mask = cv2.resize(mask, rgb.shape[1::-1], interpolation=cv2.INTER_NEAREST)
-    kept = cv2.multiply(rgb, cv2.applyColorMap(mask, keep), scale=1 / 255)
-    return cv2.add(kept, cv2.applyColorMap(mask, colour), dst=kept)
-
-
-def _draw_box(picture: np.ndarray, box: np.ndarray, caption: str, color: Color) -> None:
-    """Class-coloured rectangle with a white rim, and a caption that stays inside the picture."""
-    height, width = picture.shape[:2]
-    line = max(1, round(min(height, width) / 360))
-    x0, y0, x1, y1 = (round(float(v)) for v in box)
-    cv2.rectangle(picture, (x0, y0), (x1, y1), _WHITE, line + 2)
-    cv2.rectangle(picture, (x0, y0), (x1, y1), color, line)
-    scale = max(0.35, min(height, width) / 1400)
-    (text_width, text_height), base = cv2.getTextSize(caption, _FONT, scale, 1)
-    left = max(0, min(x0, width - text_width - 4))
-    top = y0 - text_height - base - 2
-    if top < 0:  # no room above the box: write inside it
-        top = max(0, min(y0, height - text_height - base - 2))
-    corner = (left + text_width + 4, top + text_height + base + 2)
-    cv2.rectangle(picture, (left, top), corner, color, cv2.FILLED)
-    bright = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2] > 128
-    ink = _BLACK if bright else _WHITE
-    cv2.putText(
-        picture, caption, (left + 2, top + text_height + 2), _FONT, scale, ink, 1, cv2.LINE_AA
-    )
