@@ -4,41 +4,36 @@
 
 No ROS, no drops. The messages are those that the node publishes, on its topics, under the header
 of their image and with the image's time of recording; nothing depends on the clock, so every run
-writes the same messages.
+writes the same messages. The work is divided among processes and survives a kill: the same command
+goes on from the parts that are finished. See :mod:`unidrive_perception.processing`.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, field
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
-import numpy as np
-from tqdm import tqdm
-
-from unidrive_perception.bags import LATCHED, STORAGES, BagWriter
-from unidrive_perception.bundle import Bundle, default_bundle
+from unidrive_perception.bags import STORAGES
+from unidrive_perception.bundle import default_bundle
 from unidrive_perception.errors import UserError
-from unidrive_perception.messages import (
-    BagFactory,
-    labels_message,
-    make_header,
-    prediction_messages,
-)
 from unidrive_perception.parameters import TABLE, USE_BUNDLE_THRESHOLD
-from unidrive_perception.predictor import DEVICES, Predictor
-from unidrive_perception.sources import Frame, FrameSource, SourceError, open_source
+from unidrive_perception.predictor import DEVICES
+from unidrive_perception.processing.cameras import asked_cameras
+from unidrive_perception.processing.plan import Settings
+from unidrive_perception.processing.steps import Stopped, make_bag
 
-TOPICS = '/perception/'
-"""Where the node publishes when it runs under its own name and no namespace."""
+ALSO = (
+    *('drivable_area', 'drivable_grid', 'semantic_image', 'drivable_image'),
+    *('semantic_color', 'drivable_color'),
+)
+"""Topics of the node that are written only where they are asked for."""
+OVERLAY_QUALITY = 85
 SHOWN_BAD_FRAMES = 5
-
-
-@dataclass
-class Summary:
-    """What became of the frames: how many were ``processed``, and a sentence for each bad one."""
-
-    processed: int = 0
-    bad: list[str] = field(default_factory=list)
+MOST_JOBS = 256
+INTERRUPTED = 130
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,109 +43,124 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--model', metavar='BUNDLE', help='model bundle (default: the one shipped)'
     )
-    parser.add_argument('--topic', help='image topic of the input, where it has several')
-    parser.add_argument(
-        '--fps', type=float, help='frames per second of a video or folder (default: its own; 10)'
-    )
-    parser.add_argument('--storage', choices=STORAGES, default='mcap', help='default: mcap')
-    parser.add_argument(
-        '--copy-images', action='store_true', help='write the images too, beside their results'
-    )
+    _add_input_arguments(parser)
+    _add_output_arguments(parser)
     parser.add_argument('--device', choices=DEVICES, default='auto', help='default: auto')
-    parser.add_argument('--threads', type=int, default=0, help='CPU threads (default: all cores)')
+    parser.add_argument(
+        '--jobs', type=int, default=0, help='processes (default: one per core; two with CUDA)'
+    )
+    parser.add_argument(
+        '--threads', type=int, default=0, help='CPU threads of each (default: cores / jobs)'
+    )
     parser.add_argument(
         '--score-threshold',
         type=float,
         default=USE_BUNDLE_THRESHOLD,
         help='smallest score reported (default: the bundle says)',
     )
+    parser.add_argument(
+        '--track',
+        action='store_true',
+        help='follow objects: track_id. Done frame by frame at the end, where overlays are then '
+        'drawn too',
+    )
+
+
+def _add_input_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--topic',
+        action='append',
+        default=[],
+        help='image topic of the input, where it has several; of several that are given, each '
+        'has its results below /perception/NAME/, where /NAME/image_raw is the topic',
+    )
+    parser.add_argument(
+        '--camera',
+        action='append',
+        default=[],
+        metavar='NAME=TOPIC',
+        help='image topic whose results are to be below /perception/NAME/; as often as needed',
+    )
+    parser.add_argument(
+        '--fps', type=float, help='frames per second of a video or folder (default: its own; 10)'
+    )
+
+
+def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--storage', choices=STORAGES, default='mcap', help='default: mcap')
+    parser.add_argument(
+        '--copy-images', action='store_true', help='write the images too, beside their results'
+    )
+    parser.add_argument(
+        '--overlay', action='store_true', help='write overlay/compressed too: JPEG pictures'
+    )
+    parser.add_argument(
+        '--overlay-quality',
+        type=int,
+        default=OVERLAY_QUALITY,
+        metavar='1..100',
+        help=f'JPEG quality of overlays (default: {OVERLAY_QUALITY})',
+    )
+    parser.add_argument(
+        '--also', nargs='+', choices=ALSO, default=[], metavar='TOPIC',
+        help=f'further topics of the node to write: {", ".join(ALSO)}',
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit status."""
-    threads = TABLE['threads'].check(args.threads)
-    threshold = TABLE['score_threshold'].check(args.score_threshold)
-    bundle = Bundle.load(args.model or default_bundle())
-    predictor = Predictor(
-        bundle, args.device, threads, None if threshold == USE_BUNDLE_THRESHOLD else threshold
-    )
-    with (
-        open_source(args.input, args.topic, args.fps) as source,
-        BagWriter(args.output, args.storage) as writer,
-        tqdm(total=source.count, unit='frame', dynamic_ncols=True) as progress,
-    ):
-        summary = process(source, predictor, writer, args.copy_images, progress)
-        rate = progress.n / progress.format_dict['elapsed']
-    for sentence in summary.bad[:SHOWN_BAD_FRAMES]:
-        print(f'bad frame {sentence}')
-    if len(summary.bad) > SHOWN_BAD_FRAMES:
-        print(f'... and {len(summary.bad) - SHOWN_BAD_FRAMES} more bad frames')
-    if source.damage:
-        print(f'warning: {source.damage}')
-    print(
-        f'{summary.processed} frames processed, {len(summary.bad)} bad, {rate:.1f} frames/s; '
-        f'results in {args.output}'
-    )
+    settings = _settings(args)
+    out = Path(os.path.abspath(args.output))  # not resolved: a link is given its target's place
+    try:
+        content = make_bag(settings, out, args.storage, args.jobs, args.threads)
+    except Stopped as stopped:
+        print(f'\nunidrive: {stopped}')
+        return INTERRUPTED
+    for sentence in _report(content, args.output):
+        print(sentence)
     return 0
 
 
-def process(
-    source: FrameSource,
-    predictor: Predictor,
-    writer: BagWriter,
-    copy_images: bool = False,
-    progress: tqdm | None = None,
-) -> Summary:
-    """Write the results of every frame of ``source``; raises SourceError if there is not one."""
-    make = BagFactory(writer.typestore)
-    summary = Summary()
-    for i, frame in enumerate(source):
-        if i == 0:
-            _write_labels(writer, make, predictor, frame.stamp_ns)
-        rgb = _decoded(frame, i, summary)
-        if rgb is not None:
-            if copy_images:
-                data = frame.cdr(writer.typestore)
-                writer.write_raw(frame.topic, frame.msgtype, data, frame.stamp_ns)
-            _write_results(writer, make, predictor, frame, rgb)
-            summary.processed += 1
-        if progress is not None:
-            progress.update()
-    if not summary.processed:
-        reason = f': frame {summary.bad[0]}' if summary.bad else ''
-        raise SourceError(f'there is no frame on {source.topic} that can be read{reason}')
-    return summary
-
-
-def _decoded(frame: Frame, i: int, summary: Summary) -> np.ndarray | None:
-    """Return the pixels; None for a bad frame, which is noted."""
-    try:
-        return frame.rgb()
-    except UserError as error:
-        summary.bad.append(f'{i} (recorded at {frame.stamp_ns} ns): {error}')
-        return None
-
-
-def _write_labels(
-    writer: BagWriter, make: BagFactory, predictor: Predictor, stamp_ns: int
-) -> None:
-    """Write the label tables once, latched as the node's are."""
-    manifest = predictor.bundle.manifest
-    message = labels_message(
-        make,
-        make_header(make, stamp_ns, ''),
-        manifest.name,
-        manifest.program.sha256,
-        predictor.labels,
+def _settings(args: argparse.Namespace) -> Settings:
+    """Check the arguments."""
+    TABLE['threads'].check(args.threads)
+    threshold = TABLE['score_threshold'].check(args.score_threshold)
+    if not 0 <= args.jobs <= MOST_JOBS:
+        raise UserError(f'--jobs must be from 0 to {MOST_JOBS}, not {args.jobs}')
+    if not 1 <= args.overlay_quality <= 100:
+        raise UserError(f'--overlay-quality must be from 1 to 100, not {args.overlay_quality}')
+    return Settings(
+        input=args.input,
+        cameras=tuple(asked_cameras(args.topic, args.camera)),
+        model=str(args.model or default_bundle()),
+        fps=args.fps,
+        device=args.device,
+        score_threshold=None if threshold == USE_BUNDLE_THRESHOLD else threshold,
+        track=args.track,
+        overlay=args.overlay_quality if args.overlay else None,
+        copy_images=args.copy_images,
+        also=tuple(sorted(set(args.also))),
     )
-    writer.add_topic(f'{TOPICS}labels', message.__msgtype__, [LATCHED])
-    writer.write(f'{TOPICS}labels', message, stamp_ns)
 
 
-def _write_results(
-    writer: BagWriter, make: BagFactory, predictor: Predictor, frame: Frame, rgb: np.ndarray
-) -> None:
-    prediction = predictor.predict(rgb)
-    messages = prediction_messages(make, frame.header, prediction, predictor.labels)
-    for name, message in messages._asdict().items():
-        writer.write(TOPICS + name, message, frame.stamp_ns)
+def _report(content: Mapping[str, Any], output: str) -> list[str]:
+    """Return the lines that tell what is in ``summary.json``."""
+    bad, frames, run = content['bad_frames'], content['frames'], content['run']
+    lines = [
+        f'bad frame {b["frame"]} (recorded at {b["stamp_ns"]} ns): {b["reason"]}'
+        for b in bad[:SHOWN_BAD_FRAMES]
+    ]
+    if len(bad) > SHOWN_BAD_FRAMES:
+        lines.append(f'... and {len(bad) - SHOWN_BAD_FRAMES} more bad frames')
+    if content['damage']:
+        lines.append(f'warning: {content["damage"]}')
+    found = {name: c['boxes'] for name, c in content['objects'].items() if c['boxes']}
+    if found:
+        best = sorted(found, key=found.get, reverse=True)
+        lines.append('objects: ' + ', '.join(f'{found[name]} {name}' for name in best))
+    lines.append(
+        f'{frames["processed"]} frames processed, {frames["bad"]} bad, '
+        f'{run["frames_per_second"]:.1f} frames/s; results, summary.json and summary.png in '
+        f'{output}'
+    )
+    return lines
