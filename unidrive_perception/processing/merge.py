@@ -128,7 +128,7 @@ class _Merger:
 
 
 class _Follower:
-    """Follows the objects of one camera; a stamp that jumps back ends all tracks, as in the node."""
+    """Follows the objects of one camera, as the node: a stamp that jumps back ends all tracks."""
 
     def __init__(self, threshold: float) -> None:
         self._tracker, self._threshold, self._last_ns = Tracker(), threshold, 0

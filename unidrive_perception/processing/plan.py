@@ -68,6 +68,14 @@ class Shard:
         return f'shard_{self.index:04d}'
 
 
+@dataclass(frozen=True)
+class Plan:
+    """All shards of an input; ``damage``: what is wrong with it, as far as that is known."""
+
+    shards: list[Shard]
+    damage: str | None = None
+
+
 def identity(settings: Settings, manifest: Manifest, storage: str) -> dict[str, str]:
     """What must be the same when the work is taken up again, each by a name for users."""
     path = Path(settings.input).resolve()

@@ -1,13 +1,13 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""From the settings to the finished bag: plan, predict, merge, each going on from what is there."""
+"""From the settings to the finished bag: plan, predict, merge; nothing is done twice."""
 
 from __future__ import annotations
 
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,17 @@ from unidrive_perception.bundle import Bundle
 from unidrive_perception.processing.cameras import Camera
 from unidrive_perception.processing.chart import draw_chart
 from unidrive_perception.processing.merge import merge
-from unidrive_perception.processing.plan import Settings, Shard, identity, make_shards, shares
+from unidrive_perception.processing.plan import (
+    Plan,
+    Settings,
+    Shard,
+    identity,
+    make_shards,
+    shares,
+)
 from unidrive_perception.processing.shards import Record, Share
 from unidrive_perception.processing.summary import PLOT, SUMMARY, Outcome, summary
+from unidrive_perception.processing.tally import Tally
 from unidrive_perception.processing.work_folder import WorkFolder
 from unidrive_perception.processing.workers import predict_shares
 from unidrive_perception.sources import SourceError, open_source
@@ -55,11 +63,11 @@ def make_bag(
                 raise exists
             work.remove()
             return content
-        shards = work.read_plan(job)
-        if shards is None:
-            shards = _new_plan(settings)
-            work.write_plan(job, shards)
-        task = _Task(work, settings, bundle, storage, job, shards)
+        plan = work.read_plan(job)
+        if plan is None:
+            plan = _new_plan(settings)
+            work.write_plan(job, plan)
+        task = _Task(work, settings, bundle, storage, job, plan)
         try:
             return task.do(jobs, threads)
         except KeyboardInterrupt:
@@ -75,12 +83,12 @@ class _Task:
     bundle: Bundle
     storage: str
     job: dict[str, str]
-    shards: list[Shard]
+    plan: Plan
 
     def do(self, jobs: int, threads: int) -> dict[str, Any]:
         """Do what is left to do; returns the summary."""
-        finished = self.work.finished(self.shards)
-        missing = [shard for shard in self.shards if shard not in finished]
+        finished = self.work.finished(self.plan.shards)
+        missing = [shard for shard in self.plan.shards if shard not in finished]
         cores = _cores()
         jobs = min(jobs or _default_jobs(self.settings.device, missing), max(1, len(missing)))
         threads = threads or max(1, cores // jobs)
@@ -101,7 +109,7 @@ class _Task:
     def _predict(
         self, finished: Sequence[Shard], missing: Sequence[Shard], jobs: int, threads: int
     ) -> None:
-        done, total = (sum(shard.count for shard in some) for some in (finished, self.shards))
+        done, total = (sum(shard.count for shard in some) for some in (finished, self.plan.shards))
         parts = [
             Share(self.work.out, self.settings, part, threads) for part in shares(missing, jobs)
         ]
@@ -111,8 +119,8 @@ class _Task:
             predict_shares(parts, progress.update)
 
     def _merge(self, run: dict[str, Any]) -> dict[str, Any]:
-        folders = [self.work.shard(shard) for shard in self.shards]
-        outcome = Outcome.of([Record.load(folder) for folder in folders])
+        folders = [self.work.shard(shard) for shard in self.plan.shards]
+        outcome = Outcome.of([Record.load(folder) for folder in folders], self.plan.damage)
         if not outcome.processed:
             self.work.discard()
             raise _no_frame(self.settings, outcome)
@@ -127,21 +135,17 @@ class _Task:
             run['merge_seconds'] = round(time.monotonic() - start, 3)
             labels = self.bundle.labels
             content = summary(self.job, self.settings, labels, outcome, tally, run)
-            text = json.dumps(content, indent=2, ensure_ascii=False)
-            (writer.unfinished / SUMMARY).write_text(text + '\n', encoding='utf-8')
-            title = f'{Path(self.settings.input).name}: {outcome.processed} frames, {len(outcome.bad)} bad'
-            chart = draw_chart(f'{title}; {self.job["model"]}', tally, outcome.times)
-            cv2.imwrite(str(writer.unfinished / PLOT), cv2.cvtColor(chart, cv2.COLOR_RGB2BGR))
+            _write_summary(writer.unfinished, content, outcome, tally)
         self.work.finish()
         return content
 
     def how_to_go_on(self) -> str:
         """Say what was reached and how to go on."""
-        finished = len(self.work.finished(self.shards))
+        finished, planned = len(self.work.finished(self.plan.shards)), len(self.plan.shards)
         if not finished:
             return 'stopped before the first part was finished; nothing is kept'
         return (
-            f'stopped: {finished} of {len(self.shards)} parts are finished and kept in '
+            f'stopped: {finished} of {planned} parts are finished and kept in '
             f'{self.work.path}; give the same command again to go on'
         )
 
@@ -154,7 +158,7 @@ def _with_cameras(settings: Settings) -> Settings:
         return replace(settings, cameras=tuple(Camera(topic, c.name) for topic, c in cameras))
 
 
-def _new_plan(settings: Settings) -> list[Shard]:
+def _new_plan(settings: Settings) -> Plan:
     with (
         open_source(settings.input, settings.topics, settings.fps) as source,
         tqdm(total=source.count, desc='look', unit='frame', dynamic_ncols=True) as progress,
@@ -162,10 +166,10 @@ def _new_plan(settings: Settings) -> list[Shard]:
         shards = make_shards(_ticking(source.positions(), progress))
         if not shards:
             raise _no_frame(settings, Outcome(damage=source.damage))
-        return shards
+        return Plan(shards, source.damage)
 
 
-def _ticking(numbers, progress: tqdm):
+def _ticking(numbers: Iterator[int], progress: tqdm) -> Iterator[int]:
     for number in numbers:
         progress.update()
         yield number
@@ -180,6 +184,15 @@ def _no_frame(settings: Settings, outcome: Outcome) -> SourceError:
         reason = f': {outcome.damage}'
     topics = ', '.join(settings.topics)
     return SourceError(f'there is no frame on {topics} that can be read{reason}')
+
+
+def _write_summary(folder: Path, content: dict[str, Any], outcome: Outcome, tally: Tally) -> None:
+    text = json.dumps(content, indent=2, ensure_ascii=False)
+    (folder / SUMMARY).write_text(text + '\n', encoding='utf-8')
+    job, frames = content['job'], content['frames']
+    title = f'{Path(job["input"]).name}: {frames["processed"]} frames, {frames["bad"]} bad'
+    chart = draw_chart(f'{title}; model {job["model"]}', tally, outcome.times)
+    cv2.imwrite(str(folder / PLOT), cv2.cvtColor(chart, cv2.COLOR_RGB2BGR))
 
 
 def _summary_of(out: Path) -> dict[str, Any]:

@@ -31,9 +31,9 @@ class Outcome:
     damage: str | None = None
 
     @classmethod
-    def of(cls, records: Sequence[Record]) -> Outcome:
-        """Add up the records of all shards."""
-        whole = cls()
+    def of(cls, records: Sequence[Record], damage: str | None = None) -> Outcome:
+        """Add up the records of all shards; ``damage``: what was known before."""
+        whole = cls(damage=damage)
         for record in records:
             whole.seen += record.seen
             whole.bad += [tuple(row) for row in record.bad]
@@ -57,7 +57,7 @@ def summary(
     tally: Tally,
     run: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return what is written; only ``latency_ms`` and ``run`` differ from one machine to another."""
+    """Return what is written; only ``latency_ms`` and ``run`` are not the same for every run."""
     bad_of = [topic for _, topic, _, _ in outcome.bad]
     return {
         'job': dict(job),

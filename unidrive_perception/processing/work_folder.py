@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TextIO
 
 from unidrive_perception.errors import UserError
-from unidrive_perception.processing.plan import Shard, differences
+from unidrive_perception.processing.plan import Plan, Shard, differences
 
 _LOCK = 'lock'
 _PLAN = 'plan.json'
@@ -71,21 +71,22 @@ class WorkFolder:
         """Those of ``shards`` that are finished."""
         return [shard for shard in shards if self.shard(shard).exists()]
 
-    def write_plan(self, job: dict[str, str], shards: list[Shard]) -> None:
+    def write_plan(self, job: dict[str, str], plan: Plan) -> None:
         """Note what the shards are of."""
-        content = {'job': job, 'shards': [asdict(shard) for shard in shards]}
+        content = {'job': job, **asdict(plan)}
         aside = self.path / f'.{_PLAN}'
         aside.write_text(json.dumps(content))
         os.replace(aside, self.path / _PLAN)
 
-    def read_plan(self, job: dict[str, str]) -> list[Shard] | None:
-        """The shards as they were planned before, None where there is no plan.
+    def read_plan(self, job: dict[str, str]) -> Plan | None:
+        """The plan of an earlier command, None where there is none.
 
         Raises UserError where the plan is that of another job.
         """
         try:
             content = json.loads((self.path / _PLAN).read_text())
-            before, shards = content['job'], [Shard(**shard) for shard in content['shards']]
+            shards = [Shard(**shard) for shard in content['shards']]
+            before, plan = content['job'], Plan(shards, content['damage'])
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError, OSError) as error:
@@ -94,10 +95,10 @@ class WorkFolder:
             ) from error
         if what := differences(before, job):
             raise UserError(
-                f'{self.path} holds unfinished work of another command ({what}): give that command '
-                f'again to finish it, or remove the folder to begin anew'
+                f'{self.path} holds unfinished work of another command ({what}): give that '
+                f'command again to finish it, or remove the folder to begin anew'
             )
-        return shards
+        return plan
 
     def discard(self) -> None:
         """Remove the finished shards, which are of no use."""

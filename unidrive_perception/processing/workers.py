@@ -99,9 +99,9 @@ def _end(workers: dict[Connection, multiprocessing.Process]) -> None:
 def _about_killed(exit_codes: Sequence[int], count: int) -> str:
     codes = ', '.join(str(code) for code in exit_codes)
     return (
-        f'{len(exit_codes)} of {count} worker processes ended before their work was done (exit code '
-        f'{codes}; -9 is often for want of memory); what is finished is kept: give the same command '
-        f'again, with fewer --jobs if it was for memory'
+        f'{len(exit_codes)} of {count} worker processes ended before their work was done (exit '
+        f'code {codes}; -9 is often for want of memory); what is finished is kept: give the same '
+        f'command again, with fewer --jobs if it was for memory'
     )
 
 
