@@ -1,7 +1,26 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The one base class of errors that a user can mend."""
+"""The one base class of errors that a user can mend, and how their sentences quote."""
+
+from __future__ import annotations
 
 
 class UserError(Exception):
     """Something outside the program is wrong; the message is one sentence with the remedy."""
+
+
+def quoted(value: object, limit: int = 60) -> str:
+    """Return the repr of what somebody else wrote, short enough for a sentence."""
+    try:
+        # Of a long text only what is shown: a garbled message may hold megabytes.
+        text = repr(value[:limit] if isinstance(value, (str, bytes)) else value)
+    except ValueError:  # an int of more digits than Python converts
+        return f'a number of {value.bit_length()} bits'
+    is_cut = isinstance(value, (str, bytes)) and len(value) > limit
+    return f'{text[: limit - 3]}…' if is_cut or len(text) > limit else text
+
+
+def one_line(text: object) -> str:
+    """Return the text of an error of some library, or with a foreign name in it, on one line."""
+    line = ' '.join(str(text).split())
+    return ''.join(c if c.isprintable() else repr(c)[1:-1] for c in line)

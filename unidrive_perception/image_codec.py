@@ -17,11 +17,20 @@ from typing import Any
 import cv2
 import numpy as np
 
-from unidrive_perception.errors import UserError
+from unidrive_perception.errors import UserError, one_line, quoted
+from unidrive_perception.image_headers import ImageHeader, read_image_header
 
 
 class ImageDecodeError(UserError):
     """A message is not an image that can be decoded; the sentence says why."""
+
+
+MAX_PIXELS = 2**28
+"""Of an image; what claims more is damaged, or not from a camera."""
+
+MAX_PIXELS_PER_BYTE = 1024
+"""Of a compressed image of more than 2**24 pixels, where a lie costs memory. JPEG and PNG need a
+byte for 340 pixels of a single colour."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,7 @@ def image_to_rgb(
     encoding = _ENCODINGS.get(message.encoding)
     if encoding is None:
         raise ImageDecodeError(
-            f'the image encoding {message.encoding!r} is not supported; '
+            f'the image encoding {quoted(message.encoding)} is not supported; '
             f'these are: {", ".join(SUPPORTED_ENCODINGS)}'
         )
     pixels = _pixels(message, encoding)
@@ -66,12 +75,11 @@ def image_to_rgb(
                     f'({type(error).__name__}: {error})'
                 )
     try:
-        native = pixels.dtype.newbyteorder('=')
-        return encoding.to_rgb(np.require(pixels, native, ['C', 'A']))
+        return encoding.to_rgb(np.require(pixels, pixels.dtype.newbyteorder('='), ['A']))
     except cv2.error as error:
         raise ImageDecodeError(
             f'a {message.encoding} image of {message.width}x{message.height} pixels cannot be '
-            f'converted: {error.err}'
+            f'converted: {one_line(error.err)}'
         ) from error
 
 
@@ -81,21 +89,21 @@ def compressed_to_rgb(message: Any) -> np.ndarray:
     ``format`` is "ORIGINAL; CODEC compressed STORED" (CompressedImage.msg), or any part of it; the
     codec is told from the data. Only two things are taken from it: "compressed rgb" says that the
     writer had swapped red and blue, and a Bayer ORIGINAL whose data are grey is a mosaic.
-    Raises ImageDecodeError, also for a JPEG or PNG without its end.
+    Raises ImageDecodeError, also for a JPEG or PNG without its end and for an impossible size.
     """
     data = _flat(message.data)
-    what = f'the compressed image (format {message.format!r}, {data.size} bytes)'
+    what = f'the compressed image (format {quoted(message.format)}, {data.size} bytes)'
     if not data.size:
         raise ImageDecodeError(f'{what} is empty')
-    if not _is_complete(data.tobytes()):
-        raise ImageDecodeError(f'{what} is cut off: its end is missing')
+    header = read_image_header(data.tobytes())
+    _check_header(header, what, data.size)
     try:
-        pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
-        if pixels is None:
-            raise ImageDecodeError(f'{what} is damaged or no image that OpenCV can decode')
-        return _decoded_to_rgb(pixels, message.format)
+        rgb = _decode(data[: header.end], header, message.format)
     except cv2.error as error:
-        raise ImageDecodeError(f'{what} cannot be decoded: {error.err}') from error
+        raise ImageDecodeError(f'{what} cannot be decoded: {one_line(error.err)}') from error
+    if rgb is None:
+        raise ImageDecodeError(f'{what} is damaged')
+    return rgb
 
 
 def rgb_to_image_data(rgb: np.ndarray, encoding: str = 'rgb8') -> tuple[np.ndarray, int]:
@@ -135,6 +143,10 @@ def _pixels(message: Any, encoding: _Encoding) -> np.ndarray:
     block_height, block_width = encoding.block
     if height < 1 or width < 1:
         raise ImageDecodeError(f'{what} has no pixels')
+    if height * width > MAX_PIXELS:
+        raise ImageDecodeError(
+            f'{what} is larger than any camera makes them ({MAX_PIXELS} pixels)'
+        )
     if height % block_height or width % block_width:
         raise ImageDecodeError(
             f'{what} cannot be: its height must be a multiple of {block_height}, '
@@ -154,31 +166,38 @@ def _pixels(message: Any, encoding: _Encoding) -> np.ndarray:
         raise ImageDecodeError(
             f'{what} with a step of {step} needs {needed} bytes of data, not {data.size}'
         )
-    strides = (step, pixel_bytes, dtype.itemsize)
+    # The step of a single row is never taken, so it may be anything.
+    strides = (step if rows > 1 else row_bytes, pixel_bytes, dtype.itemsize)
     return np.ndarray((rows, width, encoding.channels), dtype, data, strides=strides)
 
 
-def _is_complete(data: bytes) -> bool:
-    """Say whether a JPEG or PNG has its end: OpenCV gives a cut one with its last rows grey."""
-    if data.startswith(b'\xff\xd8'):
-        # Headers may hold a thumbnail, with an end of its own, so look behind them.
-        return data.rfind(b'\xff\xd9') > _end_of_jpeg_headers(data) > 0
-    if data.startswith(b'\x89PNG'):
-        return b'IEND\xaeB`\x82' in data[-64:]
-    return True
+def _check_header(header: ImageHeader | None, what: str, data_bytes: int) -> None:
+    """Refuse what cannot be a camera's image, before the decoder allocates what it claims."""
+    if header is None:
+        raise ImageDecodeError(
+            f'{what} is no JPEG, PNG, TIFF, WebP, BMP or PNM image; depth maps (compressedDepth) '
+            'and video streams (h264, ...) cannot be decoded here'
+        )
+    if not header.is_complete:
+        raise ImageDecodeError(f'{what} is cut off: its end is missing')
+    size = f'{header.width}x{header.height} pixels'
+    if header.width < 1 or header.height < 1:
+        raise ImageDecodeError(f'{what} is damaged: it has {size}')
+    pixels = header.width * header.height
+    if pixels > min(MAX_PIXELS, max(2**24, data_bytes * MAX_PIXELS_PER_BYTE)):
+        raise ImageDecodeError(
+            f'{what} is damaged: it claims {size}, too many for a {header.codec}'
+            ' image of that length'
+        )
 
 
-def _end_of_jpeg_headers(data: bytes) -> int:
-    """Return the position of the start-of-scan marker of a JPEG, -1 where there is none."""
-    position = 2
-    while position + 4 <= len(data) and data[position] == 0xFF:
-        if data[position + 1] == 0xDA:
-            return position
-        if data[position + 1] == 0xFF:  # fill byte
-            position += 1
-        else:
-            position += 2 + int.from_bytes(data[position + 2 : position + 4], 'big')
-    return -1
+def _decode(data: np.ndarray, header: ImageHeader, text: str) -> np.ndarray | None:
+    """Return the RGB pixels, None where OpenCV finds the data damaged."""
+    if _IMREAD_RGB is not None and (header.codec, header.channels) == ('JPEG', 3):
+        order = cv2.IMREAD_COLOR if _RGB_WAS_STORED in text else _IMREAD_RGB
+        return cv2.imdecode(data, order | cv2.IMREAD_IGNORE_ORIENTATION)
+    pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    return None if pixels is None else _decoded_to_rgb(pixels, text)
 
 
 def _decoded_to_rgb(pixels: np.ndarray, text: str) -> np.ndarray:
@@ -191,7 +210,7 @@ def _decoded_to_rgb(pixels: np.ndarray, text: str) -> np.ndarray:
         pixels = cv2.cvtColor(pixels, _BAYER[original[6:10]] if is_mosaic else cv2.COLOR_GRAY2RGB)
     elif pixels.shape[2] == 4:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGB)
-    elif 'compressed rgb' not in text:
+    elif _RGB_WAS_STORED not in text:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
     return _to_eight_bits(pixels)
 
@@ -204,22 +223,29 @@ def _to_eight_bits(pixels: np.ndarray) -> np.ndarray:
 
 
 def _with(code: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Return the conversion by an OpenCV colour code, then to 8 bits."""
+    """Return the conversion to 8 bits, then by an OpenCV colour code that only orders channels."""
+    return lambda pixels: cv2.cvtColor(_to_eight_bits(pixels), code)
+
+
+def _demosaic(code: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the conversion of a Bayer mosaic, which averages, then to 8 bits."""
     return lambda pixels: _to_eight_bits(cv2.cvtColor(pixels, code))
 
 
 def _nv24_to_rgb(pixels: np.ndarray) -> np.ndarray:
     """Convert YUV 4:4:4 (a luma plane, then one of U, V pairs), which OpenCV has no code for.
 
-    With every pixel doubled sideways it is a YUYV image, so it gets the same colours as those.
+    A row of chroma is as long as two of luma, with their padding. With every pixel doubled
+    sideways it is a YUYV image, so it gets the same colours as those.
     """
     rows, width, _ = pixels.shape
     height = rows // 3
-    luma = pixels[:height]
-    chroma = pixels[height:].reshape(height, width, 2)
-    yuyv = np.concatenate([luma, chroma[..., :1], luma, chroma[..., 1:]], axis=2)
+    strides = (2 * pixels.strides[0], 2, 1)
+    chroma = np.lib.stride_tricks.as_strided(pixels[height:], (height, width, 2), strides)
+    yuyv = np.empty((height, width, 4), np.uint8)
+    cv2.mixChannels([pixels[:height], chroma], [yuyv], [0, 0, 1, 1, 0, 2, 2, 3])
     doubled = cv2.cvtColor(yuyv.reshape(height, 2 * width, 2), cv2.COLOR_YUV2RGB_YUY2)
-    return np.ascontiguousarray(doubled[:, ::2])
+    return cv2.resize(doubled, (width, height), interpolation=cv2.INTER_NEAREST)
 
 
 # OpenCV names a mosaic by the second and third pixel of its second row, ROS by its first four.
@@ -230,11 +256,14 @@ _BAYER = {
     'grbg': cv2.COLOR_BayerGB2RGB,
 }
 
+_RGB_WAS_STORED = 'compressed rgb'
+_IMREAD_RGB = getattr(cv2, 'IMREAD_COLOR_RGB', None)  # OpenCV 4.11 and later; saves a pass
+
 _UYVY = _with(cv2.COLOR_YUV2RGB_UYVY)
 _YUYV = _with(cv2.COLOR_YUV2RGB_YUY2)
 
 _ENCODINGS = {
-    'rgb8': _Encoding(lambda pixels: pixels, 3),
+    'rgb8': _Encoding(np.ascontiguousarray, 3),
     'bgr8': _Encoding(_with(cv2.COLOR_BGR2RGB), 3, bridged=True),
     'rgba8': _Encoding(_with(cv2.COLOR_RGBA2RGB), 4, bridged=True),
     'bgra8': _Encoding(_with(cv2.COLOR_BGRA2RGB), 4, bridged=True),
@@ -250,9 +279,9 @@ _ENCODINGS = {
     '16UC1': _Encoding(_with(cv2.COLOR_GRAY2RGB), 1, np.uint16),
     '16UC3': _Encoding(_with(cv2.COLOR_BGR2RGB), 3, np.uint16),
     '16UC4': _Encoding(_with(cv2.COLOR_BGRA2RGB), 4, np.uint16),
-    **{f'bayer_{p}8': _Encoding(_with(code), 1, bridged=True) for p, code in _BAYER.items()},
+    **{f'bayer_{p}8': _Encoding(_demosaic(code), 1, bridged=True) for p, code in _BAYER.items()},
     **{
-        f'bayer_{p}16': _Encoding(_with(code), 1, np.uint16, bridged=True)
+        f'bayer_{p}16': _Encoding(_demosaic(code), 1, np.uint16, bridged=True)
         for p, code in _BAYER.items()
     },
     'yuv422': _Encoding(_UYVY, 2, bridged=True, block=(1, 2)),

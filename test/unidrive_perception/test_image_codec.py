@@ -105,6 +105,16 @@ def test_yuv_with_padding_is_the_same(encoding):
     )
 
 
+def test_rows_of_nv24_chroma_are_two_steps_long():
+    """V4L2: "if the Y plane has pad bytes, then the CbCr plane has twice as many"."""
+    rgb = random_pixels(3)
+    rows = yuv_rows('nv24', rgb)
+    luma = np.pad(rows[:HEIGHT], ((0, 0), (0, 7)))
+    chroma = np.pad(rows[HEIGHT:].reshape(HEIGHT, 2 * WIDTH), ((0, 0), (0, 14)))
+    padded = image('nv24', np.concatenate([luma, chroma.reshape(2 * HEIGHT, WIDTH + 7)]))
+    np.testing.assert_array_equal(image_to_rgb(padded), image_to_rgb(image('nv24', rows)))
+
+
 def test_planar_image_with_the_step_of_two_bytes_per_pixel():
     rgb = random_pixels(3, height=HEIGHT // 2, width=WIDTH // 2).repeat(2, 0).repeat(2, 1)
     message = image('nv12', yuv_rows('nv12', rgb))
@@ -163,7 +173,10 @@ def test_last_row_may_lack_its_padding():
         ({'step': 0}, 'a step of 30'),
         ({'data': b'\0' * 179}, 'needs 180 bytes of data, not 179'),
         ({'data': b''}, 'needs 180 bytes of data, not 0'),
-        ({'height': 2**31}, 'bytes of data, not 180'),
+        ({'height': 2**20}, 'bytes of data, not 180'),
+        ({'height': 2**31}, '10x2147483648 pixels in rgb8 is larger than any camera'),
+        ({'height': 2**32 - 1, 'width': 2**32 - 1, 'data': b''}, 'larger than any camera'),
+        ({'encoding': 'x' * 10**6}, "'xxxxxxxxxxxx.*… is not supported"),
         ({'encoding': 'nv12', 'width': 9}, 'must be a multiple of 2'),
         ({'encoding': 'yuyv', 'width': 9}, 'its width of 2'),
     ],

@@ -1,0 +1,93 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Runs many made-up inputs in a process of their own, so that a crash is a test failure.
+
+A fuzz file defines ``KINDS = {name: function}``; ``function(case, rng)`` makes input number
+``case`` with nothing but the random numbers of ``rng``, tries it, raises AssertionError where the
+outcome is not one of those allowed, and returns a name for the outcome. So a seed and a number
+say which input it was, and the sentence of a failure says how to try it again.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import random
+import resource
+import subprocess
+import sys
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+WARM_UP = 500
+"""Cases after which memory must not grow any more."""
+
+
+def run_cases(file: str, kind: str, seed: int, count: int, timeout: float) -> dict:
+    """Try ``count`` cases of the fuzz file in another process; returns what it says of them."""
+    note = Path(os.environ.get('TMPDIR', '/tmp')) / f'unidrive_fuzz_{os.getpid()}_{kind}'
+    note.write_bytes(bytes(8))
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    command = [sys.executable, file, kind, str(seed), '0', str(count), str(note)]
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            errors='replace',
+            timeout=timeout,
+            check=False,
+            env={**os.environ, 'PYTHONPATH': path},
+        )
+        ended = f'exit code {done.returncode}'
+    except subprocess.TimeoutExpired:
+        done, ended = None, f'not ended after {timeout} s'
+    case = int.from_bytes(note.read_bytes(), 'little')
+    note.unlink()
+    if done is None or done.returncode:
+        said = done.stdout[-3000:] + done.stderr[-3000:] if done else ''
+        again = f'PYTHONPATH=test:. python {file} {kind} {seed} {case} 1'
+        pytest.fail(f'{kind}: {ended} in case {case}; try it again with `{again}`\n{said}')
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main(kinds: dict[str, Callable[[int, random.Random], str]]) -> None:
+    """Try the cases that the command line names: KIND SEED FIRST COUNT [NOTE]."""
+    kind, seed, first, count, *note = sys.argv[1:]
+    seed, first, count = int(seed), int(first), int(count)
+    current = _noted(note[0]) if note else bytearray(8)
+    outcomes, warm = Counter(), 0.0
+    for case in range(first, first + count):
+        current[:8] = case.to_bytes(8, 'little')
+        try:
+            outcomes[kinds[kind](case, random.Random(seed << 32 | case))] += 1
+        except BaseException:
+            traceback.print_exc()
+            sys.exit(1)
+        if case == first + WARM_UP:
+            warm = resident_mb()
+    print(
+        json.dumps({'outcomes': outcomes, 'grown_mb': resident_mb() - warm, 'peak_mb': peak_mb()})
+    )
+
+
+def resident_mb() -> float:
+    """Memory that this process holds now."""
+    pages = int(Path('/proc/self/statm').read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
+
+
+def peak_mb() -> float:
+    """The most memory that this process ever held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def _noted(path: str) -> mmap.mmap:
+    """Memory that outlives this process, for the number of the case."""
+    with open(path, 'r+b') as file:
+        return mmap.mmap(file.fileno(), 8)
