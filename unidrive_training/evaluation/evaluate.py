@@ -111,7 +111,7 @@ def _tables(predictor: AnyPredictor, tasks: Collection[str] | None) -> dict[str,
 def _predictions(
     predictor: AnyPredictor, examples: Iterator[Example]
 ) -> Iterator[tuple[Example, Prediction]]:
-    if not hasattr(predictor, 'predict_batch'):
+    if not hasattr(predictor, 'batch_size'):
         yield from ((example, predictor.predict(example.rgb)) for example in examples)
         return
     while batch := list(islice(examples, predictor.batch_size)):
