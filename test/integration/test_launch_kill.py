@@ -54,7 +54,7 @@ def test_a_killed_node_does_not_take_the_robot_with_it(launch, bundle, tmp_path,
     node_file = repo_root / 'launch' / 'perception.launch.py'
     file.write_text(ROBOT.format(file=str(node_file), model=str(bundle)))
     process = launch(file)
-    process.wait_for('waiting for')
+    process.wait_for('ready for /image')
     process.kill('perception_node')
     process.wait_for('exit code -9')
     with pytest.raises(TimeoutError):
@@ -72,7 +72,7 @@ def wait_until_ended(process, seconds):
 
 def test_a_launch_of_nothing_else_ends_with_it(launch, bundle):
     process = launch('perception.launch.py', f'model:={bundle}')
-    process.wait_for('waiting for')
+    process.wait_for('ready for /image')
     process.kill('perception_node')
     assert process.wait() == 0
 
