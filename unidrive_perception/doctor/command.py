@@ -81,6 +81,8 @@ def run(args: argparse.Namespace) -> int:
         for topic, module in TOPICS.items():
             if topic == 'Parameters' and not args.params_file:
                 continue
+            if topic == 'ROS' and args.quick:  # the settings are known, and nothing is measured
+                examination.start_model(images=0)
             shown[topic] = []
             for finding in findings_of(module, examination):
                 if not args.json:

@@ -25,9 +25,11 @@ class Examination:
         self.args, self.trials = args, trials
         self.settings: dict[str, Any] = {}
         """What the parameter file says to our node, less what is wrong."""
-        self._packages = trials.start('package_trial', seconds=9)
-        self._ros = trials.start('ros_trial_node', seconds=9)
+        seconds = 3 if args.quick else 9
+        self._packages = trials.start('package_trial', seconds=seconds)
+        self._ros = trials.start('ros_trial_node', seconds=seconds)
         self._graph: Trial | None = None
+        self._model: Trial | None = None
 
     @property
     def packages(self) -> Told:
@@ -61,9 +63,33 @@ class Examination:
             reliability,
             watched,
             *self.args.image_topic,
-            seconds=8,
+            seconds=9,
             environment=self.node_environment,
         )
+
+    def start_model(self, images: int) -> None:
+        """Begin to load the model, and to predict so many images."""
+        width, height = self.args.size or (1280, 720)
+        self._model = self.trials.start(
+            'model_trial',
+            self.args.model or self.settings.get('model_path', ''),
+            self.device,
+            self.settings.get('threads', 0),
+            images,
+            width,
+            height,
+            seconds=10,
+        )
+
+    @property
+    def device(self) -> str:
+        """Where the model is to run."""
+        return self.args.device or self.settings.get('device', 'auto')
+
+    @property
+    def model(self) -> Told:
+        """What the model trial told, which must have been started."""
+        return self._model.result()
 
     @cached_property
     def node_environment(self) -> dict[str, str]:

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from unidrive_perception.doctor.examination import Examination
-from unidrive_perception.doctor.findings import Finding, fail, ok, skipped, warn
+from unidrive_perception.doctor.findings import WARN, Finding, fail, ok, skipped, warn
 from unidrive_perception.doctor.graph_view import GraphView, Publisher
 from unidrive_perception.doctor.stream_checks import judge_stream
 from unidrive_perception.image_topics import COMPRESSED, IMAGE, describe_publishers
@@ -79,7 +80,8 @@ def camera(
 ) -> Iterator[Finding]:
     """The publishers of one camera topic, and what came from them."""
     if not publishers:
-        yield nobody(topic, view.topics)
+        finding = nobody(topic, view.topics)
+        yield finding if view.watched_s else replace(finding, level=WARN)  # it may just be slow
         return
     wrong = [p for p in publishers if p.topic_type not in (IMAGE, COMPRESSED)]
     refused = [p for p in publishers if p.refused]
@@ -101,7 +103,9 @@ def camera(
     elif not wrong and not refused:
         yield ok(topic, f'{describe_publishers(publishers)}, {publishers[0].topic_type}')
     if topic in view.streams:
-        yield from judge_stream(topic, view.streams[topic], settings.get('max_age', 0.0))
+        yield from judge_stream(
+            topic, publishers[0].node, view.streams[topic], settings.get('max_age', 0.0)
+        )
     elif view.watched_s and len(wrong) < len(publishers):
         found = f'none came from {topic} in {view.watched_s:g} s: it sends none, or they get lost'
         yield fail('images', found, f'{profile_command()}   # in its shell, before it starts')

@@ -24,8 +24,10 @@ from unidrive_perception.doctor.graph_view import GraphView, Publisher, Stream
 from unidrive_perception.doctor.trials import run_trial, say
 from unidrive_perception.image_topics import COMPRESSED, IMAGE, SUFFIX, are_known
 
-DISCOVERY_S, PATIENCE_S = 1.2, 3.0
-"""From when discovery is usually complete; how long a topic that was named is waited for."""
+DISCOVERY_S, SETTLED_S, QUICK_S, PATIENCE_S = 1.0, 0.5, 1.8, 3.8
+"""How long discovery takes at least, how long nothing must change, and how long it may take.
+
+Fast DDS repeats an announcement that was lost after 3 s."""
 ANSWER_S = 0.4
 WATCHED_AT_ONCE = 6
 KINDS = {IMAGE: Image, COMPRESSED: CompressedImage}
@@ -58,7 +60,7 @@ class Watcher:
         """Look for discovery to complete, then listen to the cameras for ``seconds``."""
         self._node.create_subscription(Clock, '/clock', self._on_clock, BEST_EFFORT)
         self._node.create_subscription(DiagnosticArray, '/diagnostics', self._on_status, 10)
-        self._discover()
+        self._discover(PATIENCE_S if seconds else QUICK_S)
         perception = self._perception_nodes()
         cameras = {
             topic: self._publishers(topic, perception) for topic in self._cameras(perception)
@@ -66,6 +68,8 @@ class Watcher:
         answers = self._ask_for_sim_time(
             {*perception, *(p.node for publishers in cameras.values() for p in publishers)}
         )
+        if not cameras and not perception and not self._node.count_publishers('/clock'):
+            seconds = 0.0  # there is nothing to listen to
         if seconds:
             self._listen(cameras)
         self._spin(max(seconds, ANSWER_S))
@@ -88,13 +92,22 @@ class Watcher:
 
     # the graph --------------------------------------------------------------------------------
 
-    def _discover(self) -> None:
-        self._spin(DISCOVERY_S)
-        end = time.monotonic() + PATIENCE_S - DISCOVERY_S
-        while time.monotonic() < end and not all(
-            are_known(self._node.get_publishers_info_by_topic(topic)) for topic in self._wanted
-        ):
-            self._spin(0.1)
+    def _discover(self, patience: float) -> None:
+        """Wait until nothing new appears, and all camera topics have publishers that are known."""
+        begin = time.monotonic()
+        seen, since = self._size(), begin
+        while (now := time.monotonic()) - begin < patience:
+            if self._size() != seen:
+                seen, since = self._size(), now
+            cameras = self._cameras(self._perception_nodes())
+            complete = cameras and all(are_known(self._infos(topic)) for topic in cameras)
+            if complete and now - begin > DISCOVERY_S and now - since > SETTLED_S:
+                break
+            self._spin(0.05)
+
+    def _size(self) -> tuple[int, int]:
+        topics = self._node.get_topic_names_and_types()
+        return len(self._node.get_node_names()), sum(len(self._infos(name)) for name, _ in topics)
 
     def _perception_nodes(self) -> dict[str, list[str]]:
         """Our nodes that are configured, and the camera topics that each listens to."""

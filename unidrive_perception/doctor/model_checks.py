@@ -23,23 +23,12 @@ EXPORT = 'unidrive export RUN OUT   # or leave model_path empty for the bundle t
 
 def check(examination: Examination) -> Iterator[Finding]:
     """All checks of this topic."""
-    settings, args = examination.settings, examination.args
-    folder = args.model or settings.get('model_path', '')
-    device = args.device or settings.get('device', 'auto')
-    width, height = args.size or (1280, 720)
-    trial = examination.trials.start(
-        'model_trial',
-        folder,
-        device,
-        settings.get('threads', 0),
-        0 if args.quick else RUNS,
-        width,
-        height,
-        seconds=10,
-    )
-    said, problem = trial.result()
+    args = examination.args
+    if not args.quick:  # else it is under way already
+        examination.start_model(RUNS)
+    said, problem = examination.model
     yield bundle(said, problem)
-    yield providers(said, device, has_gpu())
+    yield providers(said, examination.device, has_gpu())
     if args.quick:
         yield skipped('speed', 'not measured with --quick')
     elif 'total_ms' in said:

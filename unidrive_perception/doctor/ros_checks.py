@@ -50,6 +50,8 @@ def distribution(said: Mapping[str, Any], no_ros: str, environment: Mapping[str,
     name = environment.get('ROS_DISTRO', '')
     if not no_ros:
         return ok('ROS', f'{name or "ROS_DISTRO is not set"}; rclpy in {_folder(said["rclpy"])}')
+    if 'no answer' in no_ros:
+        return warn('ROS', no_ros, 'unidrive doctor   # again, when this machine is less busy')
     if 'missing' not in said:
         return fail('ROS', no_ros, _mend(no_ros))
     other = _other_python(environment)

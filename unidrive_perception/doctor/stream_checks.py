@@ -13,15 +13,15 @@ from unidrive_perception.image_topics import IMAGE
 OLD_S, AHEAD_S = 1.0, 0.05
 
 
-def judge_stream(topic: str, stream: Stream, max_age: float = 0.0) -> Iterator[Finding]:
-    """A line on the images, and one on their stamps; ``max_age`` is the node's parameter."""
-    yield images(topic, stream)
-    yield stamps(topic, stream, max_age)
+def judge_stream(topic: str, node: str, stream: Stream, max_age: float = 0.0) -> Iterator[Finding]:
+    """A line on the images of ``node``, and one on their stamps; ``max_age`` is a parameter."""
+    yield images(topic, node, stream)
+    yield stamps(topic, node, stream, max_age)
     if not stream.frame_id:
         yield warn(
             'frame_id',
             'it is empty, so nothing can be placed in the world',
-            'ros2 param set CAMERA_NODE frame_id camera_optical_frame   # its name differs',
+            f'ros2 param set {node} frame_id camera_optical_frame   # or as it calls that',
         )
 
 
@@ -32,7 +32,7 @@ def rate_of(stream: Stream) -> float:
     return (len(stream.arrivals) - 1) * 1e9 / max(1, stream.arrivals[-1] - stream.arrivals[0])
 
 
-def images(topic: str, stream: Stream) -> Finding:
+def images(topic: str, node: str, stream: Stream) -> Finding:
     """Rate, size and encoding, and whether we can decode them."""
     rate = rate_of(stream)
     what = stream.encoding
@@ -42,12 +42,12 @@ def images(topic: str, stream: Stream) -> Finding:
     figures = {'topic': topic, 'rate': rate, 'bytes': stream.bytes, 'encoding': stream.encoding}
     figures |= {'width': stream.width, 'height': stream.height}
     if stream.msgtype == IMAGE and not _is_supported(stream.encoding):
-        remedy = 'ros2 param list CAMERA_NODE   # find its encoding, and set rgb8 or bgr8'
+        remedy = f'ros2 param list {node}   # find its encoding, and set rgb8 or bgr8'
         return fail('images', f'{found}: this encoding is not supported', remedy, **figures)
     return ok('images', found, **figures)
 
 
-def stamps(topic: str, stream: Stream, max_age: float = 0.0) -> Finding:
+def stamps(topic: str, node: str, stream: Stream, max_age: float = 0.0) -> Finding:
     """Whether the stamps are set, of our clock, and rising; the tools that need them fail else."""
     ages = sorted(
         (now - stamp) / 1e9 for now, stamp in zip(stream.now, stream.stamps, strict=True)
@@ -58,7 +58,7 @@ def stamps(topic: str, stream: Stream, max_age: float = 0.0) -> Finding:
         return warn(
             'stamps',
             'all are 0, so no age is known and no transform fits',
-            'ros2 param list CAMERA_NODE   # look for the source of its stamps',
+            f'ros2 param list {node}   # look for the source of its stamps',
             age_s=None,
         )
     if max_age and age > max_age:

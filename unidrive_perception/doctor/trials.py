@@ -58,7 +58,7 @@ class Trial:
         if self._told is None:
             try:
                 out, err = self._process.communicate(
-                    timeout=max(0.0, self._end - time.monotonic())
+                    timeout=max(0.1, self._end - time.monotonic())
                 )
                 problem = _ending(self._process.returncode, err)
             except subprocess.TimeoutExpired:

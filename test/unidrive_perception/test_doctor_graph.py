@@ -1,0 +1,161 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The doctor's judgement of a live graph, of what the trial would tell of it."""
+
+import dataclasses
+import json
+
+import pytest
+
+from unidrive_perception.doctor import graph_checks, stream_checks
+from unidrive_perception.doctor.graph_view import GraphView, Publisher, Stream
+from unidrive_perception.image_topics import COMPRESSED, IMAGE
+
+TOPIC = '/front/image_raw'
+NOW = 1_700_000_000 * 10**9
+SECOND = 10**9
+
+
+def publisher(**changes):
+    values = {
+        'node_namespace': '/front',
+        'node_name': 'driver',
+        'topic_type': IMAGE,
+        'reliability': 'best_effort',
+    }
+    return Publisher(**{**values, **changes})
+
+
+def stream(count=21, age_s=0.03, **changes):
+    """A second of images at 20 Hz."""
+    arrivals = [n * SECOND // 20 for n in range(count)]
+    values = {
+        'msgtype': IMAGE,
+        'encoding': 'rgb8',
+        'width': 1280,
+        'height': 720,
+        'bytes': 1280 * 720 * 3,
+        'frame_id': 'front_optical',
+        'arrivals': arrivals,
+        'stamps': [NOW + a - round(age_s * SECOND) for a in arrivals],
+        'now': [NOW + a for a in arrivals],
+    }
+    return Stream(**{**values, **changes})
+
+
+def camera(*publishers, settings=None, watched_s=2.0, **view):
+    seen = GraphView(cameras={TOPIC: publishers}, watched_s=watched_s, **view)
+    return list(graph_checks.camera(TOPIC, publishers, seen, settings or {}))
+
+
+def judged(**changes):
+    return list(stream_checks.judge_stream(TOPIC, '/front/driver', stream(**changes)))
+
+
+def levels(findings):
+    return {finding.check: finding.level for finding in findings}
+
+
+def test_a_view_survives_the_way_from_the_trial():
+    view = GraphView(
+        nodes=['/a'], cameras={TOPIC: [publisher(refused=['/perception'])]},
+        streams={TOPIC: stream()}, clock=[(1, 2)], watched_s=2.0,
+    )  # fmt: skip
+    again = GraphView.from_json(json.loads(json.dumps(dataclasses.asdict(view))))
+    assert again.cameras == view.cameras and again.streams == view.streams
+    assert again.watched_s == 2.0
+
+
+def test_a_camera_that_is_right():
+    found = camera(publisher(), streams={TOPIC: stream()})
+    assert levels(found) == {TOPIC: 'OK', 'images': 'OK', 'stamps': 'OK'}
+    images = found[1]
+    assert images.figures['rate'] == pytest.approx(20.0)
+    assert '20.0 Hz, 1280×720 rgb8, 2.76 MB each' in images.found
+
+
+def test_publishers_that_do_not_fit():
+    refused, *_ = camera(publisher(refused=['/perception']), watched_s=0.0)
+    assert refused.level == 'FAIL' and '/perception asks for reliable' in refused.found
+    assert 'image_reliability:=best_effort' in refused.remedy
+    wrong, *_ = camera(publisher(topic_type='std_msgs/msg/String'))
+    assert wrong.level == 'FAIL' and '/front/driver publishes std_msgs/msg/String' in wrong.found
+    two, *_ = camera(publisher(), publisher(node_name='bag'), watched_s=0.0)
+    assert two.level == 'WARN' and '/front/bag' in two.found
+
+
+def test_nobody_publishes():
+    (nowhere,) = camera()
+    assert nowhere.level == 'FAIL' and 'ROS_DOMAIN_ID' in nowhere.found
+    (elsewhere,) = camera(topics={'/rear/image_raw': [IMAGE], TOPIC: [IMAGE]})
+    assert elsewhere.remedy.endswith('-r image:=/rear/image_raw')
+    (quick,) = camera(watched_s=0.0)
+    assert quick.level == 'WARN'
+
+
+def test_no_image_comes_although_there_is_a_publisher():
+    *_, images = camera(publisher())
+    assert (images.check, images.level) == ('images', 'FAIL')
+    assert images.remedy.startswith('export FASTDDS_DEFAULT_PROFILES_FILE=')
+    assert levels(camera(publisher(), watched_s=0.0)) == {TOPIC: 'OK'}
+
+
+@pytest.mark.parametrize(
+    ('age_s', 'level', 'word'),
+    [
+        (0.03, 'OK', 'rising'),
+        (0.9, 'OK', 'rising'),
+        (7200, 'WARN', '2 hours old'),
+        (-0.2, 'WARN', 'in the future'),
+    ],
+)
+def test_the_age_of_stamps(age_s, level, word):
+    _, stamps = judged(age_s=age_s)
+    assert stamps.level == level and word in stamps.found
+    assert stamps.figures['age_s'] == pytest.approx(age_s)
+
+
+def test_images_that_max_age_would_skip():
+    finding = stream_checks.stamps(TOPIC, '/driver', stream(age_s=0.5), max_age=0.2)
+    assert finding.level == 'FAIL' and 'max_age' in finding.found
+
+
+def test_stamps_that_are_zero_or_do_not_rise():
+    _, zero = judged(stamps=[0] * 21)
+    assert zero.level == 'WARN' and 'all are 0' in zero.found
+    repeated = [NOW + n // 2 * 10**8 for n in range(21)]
+    _, still = judged(stamps=repeated, now=[stamp + 1 for stamp in repeated])
+    assert still.level == 'WARN' and '10 of 20 are not later' in still.found
+
+
+def test_an_empty_frame_and_an_unknown_encoding():
+    assert levels(judged(frame_id='')) == {'images': 'OK', 'stamps': 'OK', 'frame_id': 'WARN'}
+    assert levels(judged(encoding='32FC1'))['images'] == 'FAIL'
+    assert levels(judged(msgtype=COMPRESSED, encoding='jpeg', width=0))['images'] == 'OK'
+
+
+def test_simulated_time():
+    def times(**view):
+        return [f.level for f in graph_checks.simulated_time(GraphView(watched_s=2.0, **view))]
+
+    assert times(use_sim_time={'/perception': False}) == []
+    assert times(use_sim_time={'/perception': True}) == ['FAIL']
+    clock = [(0, 5 * SECOND), (2 * SECOND, 6 * SECOND)]
+    ours = {'clock': clock, 'clock_publishers': 1, 'perception': {'/perception': []}}
+    assert times(use_sim_time={'/perception': True}, **ours) == ['OK']
+    assert times(use_sim_time={'/perception': False, '/bag': False}, **ours) == ['WARN', 'OK']
+    assert times(clock_publishers=1) == ['WARN']
+
+
+def test_the_pace_of_simulated_time():
+    view = GraphView(clock=[(0, 0), (2 * SECOND, SECOND)], clock_publishers=1)
+    (finding,) = graph_checks.simulated_time(view)
+    assert '0.50 of real time' in finding.found
+
+
+def test_nodes_of_the_same_name_and_what_they_say():
+    assert graph_checks.nodes(['/a', '/b']).level == 'OK'
+    twice = graph_checks.nodes(['/a', '/b', '/a'])
+    assert twice.level == 'WARN' and twice.remedy.endswith('__node:=a_2')
+    statuses = [('/perception: front', 0, 'fine'), ('/perception: rear', 3, 'no image')]
+    assert [f.level for f in graph_checks.diagnostics(statuses)] == ['OK', 'WARN']
