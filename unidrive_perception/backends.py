@@ -1,6 +1,6 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What runs a bundle's program.
+"""What runs a bundle's program, chosen by the device.
 
 The program (ONNX) takes ``images`` uint8 (N, H, W, 3) RGB, letterboxed; normalisation, mask
 assembly and argmax are inside it. It gives, for the tasks it has:
@@ -12,7 +12,8 @@ assembly and argmax are inside it. It gives, for the tasks it has:
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 import onnxruntime
@@ -20,27 +21,58 @@ import onnxruntime
 from unidrive_perception.bundle import Bundle, BundleError
 from unidrive_perception.errors import UserError
 
-DEVICES = ('auto', 'cpu', 'cuda')
+DEVICES = ('auto', 'cpu', 'cuda', 'openvino', 'openvino-bfloat16')
+"""``auto``: ``cuda`` where it can be had, else ``cpu``. The last two are the CPU too, in OpenVINO
+instead of ONNX Runtime; the last computes in bfloat16, which moves boxes and scores a little.
+"""
 
-_PROGRAM_OUTPUTS = {
-    'detection': {
-        'boxes': 'tensor(float)',
-        'scores': 'tensor(float)',
-        'class_ids': 'tensor(int64)',
-    },
-    'semantic': {'semantic': 'tensor(uint8)'},
-    'drivable': {'drivable': 'tensor(uint8)'},
+OUTPUTS = {
+    'detection': {'boxes': 'float32', 'scores': 'float32', 'class_ids': 'int64'},
+    'semantic': {'semantic': 'uint8'},
+    'drivable': {'drivable': 'uint8'},
+}
+"""Outputs of the program for each task, and their types."""
+
+_ONNX_TYPES = {
+    'tensor(uint8)': 'uint8',
+    'tensor(int64)': 'int64',
+    'tensor(float)': 'float32',
 }
 
 
-class Backend:
-    """The program in ONNX Runtime, checked against the manifest."""
+class Backend(Protocol):
+    """A loaded program that has been checked against the manifest."""
+
+    device: str
+    """Where it runs: one of :data:`DEVICES`, never ``auto``."""
+
+    def run(self, images: np.ndarray, tasks: Collection[str]) -> dict[str, np.ndarray]:
+        """The outputs of at least one task for at least one image."""
+
+
+def open_backend(bundle: Bundle, device: str, threads: int) -> Backend:
+    """Load the program; raises :class:`BundleError` or :class:`UserError` with one sentence."""
+    if device not in DEVICES:
+        raise UserError(f'device must be one of {", ".join(DEVICES)}, not {device!r}')
+    if device.startswith('openvino'):
+        from unidrive_perception.backends_openvino import OpenVinoBackend  # slow to import
+
+        return OpenVinoBackend(bundle, device, threads)
+    return OnnxRuntimeBackend(bundle, device, threads)
+
+
+class OnnxRuntimeBackend:
+    """The program in ONNX Runtime, on the CPU or on CUDA."""
 
     def __init__(self, bundle: Bundle, device: str, threads: int) -> None:
-        """Load it; raises :class:`BundleError` or :class:`UserError` with one sentence."""
+        """Load and check the program."""
         self._tasks = list(bundle.labels)
         self._session = _open_session(bundle, device, threads)
-        _check_program(bundle, self._session)
+        inputs, outputs = (
+            {port.name: (_ONNX_TYPES.get(port.type, port.type), port.shape) for port in ports}
+            for ports in (self._session.get_inputs(), self._session.get_outputs())
+        )
+        check_program(bundle, inputs, outputs)
 
     @property
     def device(self) -> str:
@@ -49,35 +81,43 @@ class Backend:
 
     def run(self, images: np.ndarray, tasks: Collection[str]) -> dict[str, np.ndarray]:
         """The outputs of at least one task; what only the other tasks need is not computed."""
-        names = [name for task in self._tasks if task in tasks for name in _PROGRAM_OUTPUTS[task]]
+        names = output_names(self._tasks, tasks)
         options = onnxruntime.RunOptions()
         options.only_execute_path_to_fetches = len(tasks) < len(self._tasks)
         return dict(zip(names, self._session.run(names, {'images': images}, options), strict=True))
 
 
-def _check_program(bundle: Bundle, session: onnxruntime.InferenceSession) -> None:
+def output_names(bundle_tasks: Sequence[str], wanted: Collection[str]) -> list[str]:
+    """The outputs of the ``wanted`` tasks among those of the bundle, in its order."""
+    return [name for task in bundle_tasks if task in wanted for name in OUTPUTS[task]]
+
+
+Ports = Mapping[str, tuple[str, Sequence]]
+"""Name of an input or output → its type and its shape."""
+
+
+def check_program(bundle: Bundle, inputs: Ports, outputs: Ports) -> None:
     """The program must have the inputs and outputs that the manifest promises."""
     path, spec = bundle.program_path, bundle.manifest.input
-    inputs = {i.name: i for i in session.get_inputs()}
-    expected = ('tensor(uint8)', [spec.height, spec.width, 3])
-    image = inputs.get('images')
-    if len(inputs) != 1 or image is None or (image.type, image.shape[1:]) != expected:
-        found = ', '.join(f'{i.name} {i.type} {i.shape}' for i in inputs.values())
-        raise BundleError(f'{path}: its input must be images {expected}, found {found}')
-    outputs = {o.name: o.type for o in session.get_outputs()}
+    kind, shape = inputs.get('images', ('', ()))
+    expected = ('uint8', [spec.height, spec.width, 3])
+    if len(inputs) != 1 or (kind, list(shape)[1:]) != expected:
+        raise BundleError(f'{path}: its input must be images {expected}, found {_shown(inputs)}')
     for task in bundle.labels:
-        for name, kind in _PROGRAM_OUTPUTS[task].items():
-            if outputs.get(name) != kind:
+        for name, kind in OUTPUTS[task].items():
+            if outputs.get(name, ('',))[0] != kind:
                 raise BundleError(
                     f'{path}: the manifest has the {task} task, so the program must have an '
-                    f'output {name} of {kind}, found {outputs}'
+                    f'output {name} of {kind}, found {_shown(outputs)}'
                 )
+
+
+def _shown(ports: Ports) -> str:
+    return ', '.join(f'{name} {kind} {list(shape)}' for name, (kind, shape) in ports.items())
 
 
 def _open_session(bundle: Bundle, device: str, threads: int) -> onnxruntime.InferenceSession:
     available = onnxruntime.get_available_providers()
-    if device not in DEVICES:
-        raise UserError(f'device must be one of {", ".join(DEVICES)}, not {device!r}')
     if device == 'cuda' and 'CUDAExecutionProvider' not in available:
         raise UserError(
             "device 'cuda' needs onnxruntime with CUDA (pip install onnxruntime-gpu); "

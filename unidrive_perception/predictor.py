@@ -14,7 +14,7 @@ from functools import lru_cache, partial
 
 import numpy as np
 
-from unidrive_perception.backends import DEVICES, Backend
+from unidrive_perception.backends import DEVICES, open_backend
 from unidrive_perception.bundle import Bundle, BundleError
 from unidrive_perception.geometry import Letterbox, Size
 from unidrive_perception.labels import UNKNOWN, LabelTable
@@ -97,7 +97,7 @@ class Predictor:
         self.tasks = bundle.labels
         spec = bundle.manifest.input
         self._input_size = (spec.height, spec.width)
-        self._backend = Backend(bundle, device, threads)
+        self._backend = open_backend(bundle, device, threads)
         self._batch = np.empty((1, *self._input_size, 3), np.uint8)
         self._letterbox_for = lru_cache(_KEPT_LETTERBOXES)(
             partial(Letterbox, input_size=self._input_size)
@@ -105,7 +105,7 @@ class Predictor:
 
     @property
     def device(self) -> str:
-        """Where the program runs: ``cpu`` or ``cuda``."""
+        """Where the program runs: one of :data:`DEVICES`, never ``auto``."""
         return self._backend.device
 
     @property
