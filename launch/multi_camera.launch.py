@@ -4,7 +4,8 @@
 
 ros2 launch unidrive_perception multi_camera.launch.py cameras:=front,left,right
 
-Results are below /perception/<camera>/. All arguments of perception.launch.py hold here too.
+Results are below /perception/<camera>/; config/viewers/ has layouts for Foxglove and RViz that
+show them. All arguments of perception.launch.py hold here too.
 """
 
 from pathlib import Path
