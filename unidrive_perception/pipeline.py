@@ -102,6 +102,9 @@ class Pipeline:
             stream.health.bad(str(error))
             self._log.error(f'{stream.topic}: {error}', throttle_duration_sec=1.0)
             return None
+        except Exception as error:  # of ours: the other images of the batch go on
+            self._failed(stream, error)
+            return None
         decode_ms = (time.perf_counter() - start) * 1e3
         return Decoded(stream, message, received.arrived, rgb, decode_ms)
 
@@ -151,7 +154,10 @@ class Pipeline:
         own_ms = sum(stage_ms.values()) + times.preprocess_ms + times.postprocess_ms
         own_ms += times.inference_ms / batch_size
         counters = stream.health.processed(now, age_ms, own_ms, (now - image.arrived) * 1e3)
-        self._tell_timing(image, prediction, stage_ms, age_ms, batch_size, counters)
+        try:
+            self._tell_timing(image, prediction, stage_ms, age_ms, batch_size, counters)
+        except Exception as error:  # its results are out: it did not fail
+            self._tell_error(stream, error)
 
     def _follow(
         self, image: Decoded, prediction: Prediction, model: Predictor, settings: Settings
@@ -192,9 +198,16 @@ class Pipeline:
             publisher.publish(timing)
 
     def _failed(self, stream: CameraStream, error: Exception) -> None:
+        """Count an image that our own code failed on."""
+        if self._is_alive():
+            stream.health.failed(f'{type(error).__name__}: {error}')
+        else:  # given up at the end, like those that still wait
+            stream.health.dropped()
+        self._tell_error(stream, error)
+
+    def _tell_error(self, stream: CameraStream, error: Exception) -> None:
         if not self._is_alive():
             return
-        stream.health.failed(f'{type(error).__name__}: {error}')
         if isinstance(error, UserError):
             trace = str(error)
         else:
