@@ -43,6 +43,14 @@ class Counters:
     failed: int = 0
     lost: int = 0
 
+    def __str__(self) -> str:
+        """Return what became of the images in words, for the log."""
+        return (
+            f'{self.received} images received: {self.processed} processed, '
+            f'{self.dropped} dropped, {self.late} late, {self.limited} passed over, '
+            f'{self.bad} bad, {self.failed} failed'
+        )
+
     def __sub__(self, earlier: Counters) -> Counters:
         """What came to it since ``earlier``."""
         return Counters(
