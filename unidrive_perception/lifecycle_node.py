@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import time
 import traceback
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,7 @@ from unidrive_perception.diagnostics import OK, STALE, WARN, Report, resident_mb
 from unidrive_perception.errors import UserError
 from unidrive_perception.frames import FrameWorker
 from unidrive_perception.image_bridge import find_cv_bridge
+from unidrive_perception.memory import give_back_memory
 from unidrive_perception.messages import RosFactory
 from unidrive_perception.model_loader import ModelLoading, check_bundle, load_model
 from unidrive_perception.outputs import Outputs
@@ -72,6 +74,7 @@ class PerceptionNode(LifecycleNode):
         super().__init__(NODE_NAME, **options)
         self._model: Predictor | None = None
         self._loading: ModelLoading | None = None
+        self._replaced: weakref.ref[Predictor] | None = None
         self._results: ResultPublishers | None = None
         self._pipeline: Pipeline | None = None
         self._worker: FrameWorker | None = None
@@ -183,6 +186,8 @@ class PerceptionNode(LifecycleNode):
         given_up = self._worker.stop() if self._worker else []
         for camera in given_up:
             self._streams[camera].health.dropped()
+        for stream in self._streams.values():
+            self.get_logger().info(f'{stream.topic}: {stream.health.counters}')
         self._worker = self._pipeline = None
         self._cameras, self._streams = {}, {}
 
@@ -192,6 +197,7 @@ class PerceptionNode(LifecycleNode):
         if self._results:
             self._results.destroy()
         self._model = self._results = self._loading = None
+        give_back_memory()
 
     # cameras --------------------------------------------------------------------------------
 
@@ -226,6 +232,9 @@ class PerceptionNode(LifecycleNode):
             )
         if self._loading and self._loading.is_done:
             self._take_over_model()
+        if self._replaced and not self._replaced():  # the last batch with it is done
+            self._replaced = None
+            give_back_memory()
 
     def _tell_what_it_waits_for(self) -> None:
         idle = [camera.topic for camera in self._cameras.values() if not camera.is_listening]
@@ -270,7 +279,7 @@ class PerceptionNode(LifecycleNode):
             self.get_logger().error(f'{error}; {old} stays in use')
             self.set_parameters([Parameter('model_path', value=old)])
             return
-        self._model = loaded.predictor
+        self._replaced, self._model = weakref.ref(self._model), loaded.predictor
         if self._pipeline:
             self._pipeline.model = self._model
             self._results.publish_labels(self._model)

@@ -13,6 +13,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from unidrive_perception.errors import UserError
 from unidrive_perception.executable import init_ros
 from unidrive_perception.lifecycle_node import PerceptionNode
+from unidrive_perception.memory import limit_arenas
 
 
 def run(argv: list[str]) -> int:
@@ -20,6 +21,7 @@ def run(argv: list[str]) -> int:
 
     Raises :class:`UserError` for what the command line or the parameter file says wrong.
     """
+    limit_arenas()
     # rclpy's handlers end the spin below. Python's own would also raise KeyboardInterrupt anywhere
     # (while a model is being loaded), and a second signal would cut the clean-up short.
     for number in (signal.SIGINT, signal.SIGTERM):
