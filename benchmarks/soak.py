@@ -1,0 +1,137 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the perception node for long under everything that may happen to it, and checks it.
+
+    python3 benchmarks/soak.py --minutes 30 [--report FILE]
+
+needs a sourced ROS 2 environment. Two cameras send more than the model can work on, some of it
+broken; cameras and listeners come and go, parameters change at random, the model is swapped, the
+lifecycle is cycled. Prints a table in Markdown; exits with 1 where anything was not as it must be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import yaml
+
+REPO = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(REPO), str(REPO / 'benchmarks')]
+
+from soaking.disturbance import Disturbance  # noqa: E402
+from soaking.graph import NodeServices  # noqa: E402
+from soaking.processes import Crowd, Process, perception_node  # noqa: E402
+from soaking.report import Soak, report, violations  # noqa: E402
+from soaking.sampling import Sampler, sample, shared_segments, write_csv  # noqa: E402
+
+from unidrive_perception.bundle import default_bundle  # noqa: E402
+from unidrive_perception.transport import dds_environment  # noqa: E402
+
+CAMERAS = ('front', 'left')
+SETTLE_S = 60.0
+"""Within which the node must be as it was at the start; a peer that was killed is given up by
+DDS after 20 s."""
+
+
+def main() -> int:
+    """Soak and report."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--minutes', type=float, default=30.0)
+    parser.add_argument('--model', type=Path, default=default_bundle(), help='bundle folder')
+    parser.add_argument('--rate', type=float, default=10.0, help='images per second and camera')
+    parser.add_argument('--cycles', type=int, help='of the lifecycle; default: 100 in 30 minutes')
+    parser.add_argument('--seed', type=int, default=0, help='of all that is random')
+    parser.add_argument('--report', type=Path, help='file for the table, beside the output')
+    parser.add_argument('--samples', type=Path, help='CSV file for what was sampled each second')
+    parser.add_argument('--keep', type=Path, help='folder for the logs of all processes')
+    options = parser.parse_args()
+    if options.cycles is None:
+        options.cycles = max(1, round(options.minutes * 100 / 30))
+    os.environ.update(dds_environment())
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        os.environ['ROS_LOG_DIR'] = str(folder / 'ros')
+        found = soak(options, folder)
+    text = report(found)
+    print(text, flush=True)
+    if options.report:
+        options.report.write_text(text + '\n')
+    if options.samples:
+        write_csv(found.samples, options.samples)
+    return 1 if violations(found) else 0
+
+
+def soak(options: argparse.Namespace, folder: Path) -> Soak:
+    """Start the node, disturb it, and end it."""
+    other = renamed_copy(options.model, folder / 'other')
+    node = perception_node(folder, options.model, CAMERAS)
+    services = NodeServices()
+    crowd = Crowd(folder, CAMERAS, options.rate)
+    disturbance = Disturbance(
+        node=node,
+        services=services,
+        crowd=crowd,
+        models=(options.model, other),
+        cameras=CAMERAS,
+        seed=options.seed,
+    )
+    try:
+        disturbance.rehearse()
+        before = sample(node.pid)
+        sampler = Sampler(node.pid)
+        start = time.monotonic()
+        disturbance.run(options.minutes * 60, options.cycles)
+        seconds = time.monotonic() - start
+        samples = sampler.stop()
+        disturbance.stop()
+        after = settled(node, before)
+    finally:
+        crowd.go()
+        services.close()
+        time.sleep(1.0)
+        mapped = shared_segments(node.pid) if node.is_running else set()
+        code, ending = node.stop()
+    return Soak(
+        seconds=seconds,
+        samples=samples,
+        before=before,
+        after=after,
+        exit_code=code,
+        ending_seconds=ending,
+        segments_left=sorted(str(path) for path in mapped if path.exists()),
+        node_log=node.log,
+        disturbance=disturbance,
+        crowd=crowd,
+    )
+
+
+def settled(node: Process, before):
+    """What the node holds once everybody has gone, as soon as that is no more than before."""
+    end = time.monotonic() + SETTLE_S
+    while True:
+        now = sample(node.pid)
+        if now.threads <= before.threads and now.files <= before.files:
+            return now
+        if time.monotonic() > end:
+            return now
+        time.sleep(1.0)
+
+
+def renamed_copy(model: Path, folder: Path) -> Path:
+    """The same model by another name."""
+    shutil.copytree(model, folder, dirs_exist_ok=True)
+    manifest = folder / 'manifest.yaml'
+    values = yaml.safe_load(manifest.read_text())
+    manifest.write_text(yaml.safe_dump({**values, 'name': f'{values["name"]}_copy'}))
+    return folder
+
+
+if __name__ == '__main__':
+    sys.exit(main())

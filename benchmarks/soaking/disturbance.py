@@ -1,0 +1,198 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What happens to the node during a soak, at random times and in random order."""
+
+from __future__ import annotations
+
+import heapq
+import random
+import re
+import signal
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from soaking.graph import NodeServices
+from soaking.processes import Crowd, Process
+
+TOPICS = (
+    *('result', 'detections', 'semantic_mask', 'drivable_mask', 'drivable_area', 'drivable_grid'),
+    *('semantic_image', 'drivable_image', 'semantic_color', 'drivable_color', 'camera_info'),
+    *('overlay', 'overlay/compressed', 'timing'),
+)
+KILLED = 0.2
+"""Share of the cameras and listeners that end by SIGKILL."""
+
+MOST_LISTENERS = 3
+REHEARSAL_S = 8.0
+CLEANUP_EVERY = 10
+"""Lifecycle cycles, each of them by deactivation; at every tenth the model is freed too."""
+
+MAY_BE_REFUSED = 'is being loaded: try again when it is done'
+COUNTS = re.compile(r'(\S+): (\d+) images received: (.*)')
+
+
+class Disturbance:
+    """Cameras, listeners, parameters, model and lifecycle in change, by a seed."""
+
+    def __init__(
+        self,
+        *,
+        node: Process,
+        services: NodeServices,
+        crowd: Crowd,
+        models: Sequence[Path],
+        cameras: Sequence[str],
+        seed: int,
+    ) -> None:
+        """Take what is to be disturbed."""
+        self._node, self._services, self._crowd = node, services, crowd
+        self._models, self._cameras = models, cameras
+        self._random = random.Random(seed)
+        self._read = 0
+        self.done: Counter[str] = Counter()
+        self.images: Counter[str] = Counter()
+        self.violations: list[str] = []
+
+    def run(self, seconds: float, cycles: int) -> None:
+        """Go on for so long, with so many lifecycle cycles."""
+        self._begin(['result', 'timing'])
+        start = time.monotonic()
+        # what: about every how many seconds
+        rhythm = {
+            self._change_parameters: 2.0,
+            self._change_listeners: 6.0,
+            self._swap_model: 25.0,
+            self._change_camera: 20.0,
+            self._pause: 40.0,
+            self._leave_alone: 60.0,
+        }
+        todo = [(gap * self._random.random(), i) for i, gap in enumerate(rhythm.values())]
+        heapq.heapify(todo)
+        cycled = 0
+        while (now := time.monotonic() - start) < seconds and self._node.is_running:
+            if cycled < cycles and now >= (cycled + 0.5) * seconds / cycles:
+                cycled += 1
+                self._cycle(cycled)
+            elif now >= todo[0][0]:
+                _, i = heapq.heappop(todo)
+                action, gap = list(rhythm.items())[i]
+                action()
+                later = time.monotonic() - start + gap * self._random.uniform(0.3, 1.7)
+                heapq.heappush(todo, (later, i))
+            else:
+                time.sleep(0.05)
+
+    def rehearse(self) -> None:
+        """Let the node load once what it keeps for ever, and free the rest."""
+        self._begin(TOPICS)
+        time.sleep(REHEARSAL_S / 2)
+        self._swap_model()
+        time.sleep(REHEARSAL_S / 2)
+        self.stop()
+        time.sleep(1.0)
+
+    def stop(self) -> None:
+        """Send everybody home and free the model."""
+        self._services.change_state('deactivate')
+        self._count_images()
+        self._services.change_state('cleanup')
+        self._crowd.go()
+
+    def _begin(self, topics: Sequence[str]) -> None:
+        for label in ('configure', 'activate'):
+            self._services.change_state(label)
+        for camera in self._cameras:
+            self._crowd.film(camera)
+        self._crowd.listen(topics)
+
+    # actions --------------------------------------------------------------------------------
+
+    def _cycle(self, number: int) -> None:
+        labels = ['deactivate', 'activate']
+        if number % CLEANUP_EVERY == 0:
+            labels[1:1] = ['cleanup', 'configure']
+        for label in labels:
+            if not self._services.change_state(label):
+                self.violations.append(f'{label} failed in cycle {number}')
+            if label == 'deactivate':
+                self._count_images()
+            self.done[label] += 1
+
+    def _count_images(self) -> None:
+        """Each camera's counters, which the node logs when it stops receiving, must add up."""
+        log = self._node.log[self._read :]
+        self._read += len(log)
+        found = COUNTS.findall(log)
+        for topic, received, ends in found:
+            counts = {name: int(n) for n, name in re.findall(r'(\d+) ([a-z ]+)', ends)}
+            if int(received) != sum(counts.values()) or counts['failed']:
+                self.violations.append(f'counters of {topic}: {received} received, {counts}')
+            self.images.update({'received': int(received), **counts})
+        if len(found) != len(self._cameras):
+            self.violations.append(f'counters of {len(found)} cameras at a deactivation')
+
+    def _change_parameters(self) -> None:
+        pick = self._random
+        choices: dict[str, Any] = {
+            'score_threshold': pick.choice([-1.0, 0.0, round(pick.random(), 2)]),
+            'tasks': pick.sample(['detection', 'semantic', 'drivable'], pick.randint(1, 3)),
+            'mask_downscale': pick.randint(1, 4),
+            'tracking': pick.random() < 0.5,
+            'lazy': pick.random() < 0.7,
+            'max_rate': pick.choice([0.0, 0.0, 3.0, 8.0]),
+            'max_age': pick.choice([0.0, 0.0, 0.3]),
+            'batch_wait_ms': pick.choice([0.0, 5.0, 50.0]),
+            'overlay_masks': pick.choice(['both', 'semantic', 'drivable', 'none']),
+            'overlay_opacity': round(pick.random(), 2),
+            'overlay_legend': pick.random() < 0.5,
+            'overlay_status': pick.random() < 0.5,
+            'polygon_tolerance': pick.choice([0.0, 4.0, 20.0]),
+            'grid_rows': pick.randint(1, 40),
+        }
+        values = {name: choices[name] for name in pick.sample(list(choices), 3)}
+        self._set(values)
+        if refused := self._services.set_parameters({'score_threshold': -0.5}):
+            self.done['parameters refused'] += 1
+        else:
+            self.violations.append(f'a bad value was taken: {refused}')
+
+    def _swap_model(self) -> None:
+        self._set({'model_path': str(self._random.choice(self._models))})
+
+    def _set(self, values: dict[str, Any]) -> None:
+        refused = self._services.set_parameters(values)
+        if refused and MAY_BE_REFUSED not in refused:
+            self.violations.append(f'{values} were refused: {refused}')
+        self.done['parameters set'] += len(values)
+
+    def _change_listeners(self) -> None:
+        listeners = self._crowd.listeners
+        if listeners and self._random.random() < len(listeners) / (MOST_LISTENERS + 1):
+            self._crowd.stop_listening(self._random.choice(listeners), self._ending())
+        else:
+            self._crowd.listen(self._random.sample(TOPICS, self._random.randint(1, 4)))
+
+    def _change_camera(self) -> None:
+        camera = self._random.choice(self._cameras)
+        self._crowd.stop_filming(camera, self._ending())
+        self._crowd.film(camera)
+
+    def _pause(self) -> None:
+        for wanted in (False, True):
+            self._services.enable(wanted)
+            time.sleep(self._random.random())
+        self.done['pauses by ~/enable'] += 1
+
+    def _leave_alone(self) -> None:
+        """Nobody listens for a while; a lazy node stops to listen to its cameras."""
+        for listener in list(self._crowd.listeners):
+            self._crowd.stop_listening(listener)
+        time.sleep(2.0)
+        self._crowd.listen(['detections', 'timing'])
+        self.done['times with no listener'] += 1
+
+    def _ending(self) -> int:
+        return signal.SIGKILL if self._random.random() < KILLED else signal.SIGINT

@@ -1,0 +1,65 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The services of the node under test, called from this process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import rclpy
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rcl_interfaces.srv import SetParametersAtomically
+from rclpy.parameter import Parameter
+from std_srvs.srv import SetBool
+
+PATIENCE_S = 60.0
+
+
+class NodeServices:
+    """Clients of a node named ``/perception``; each call waits for the answer."""
+
+    def __init__(self) -> None:
+        """Join the ROS graph."""
+        rclpy.init(signal_handler_options=rclpy.signals.SignalHandlerOptions.NO)
+        self._node = rclpy.create_node('soak')
+        self._clients = {
+            name: self._node.create_client(kind, f'/perception/{name}')
+            for name, kind in (
+                ('change_state', ChangeState),
+                ('set_parameters_atomically', SetParametersAtomically),
+                ('enable', SetBool),
+            )
+        }
+
+    def close(self) -> None:
+        """Leave the graph."""
+        self._node.destroy_node()
+        rclpy.shutdown()
+
+    def change_state(self, label: str) -> bool:
+        """Ask for a transition, e.g. ``deactivate``."""
+        request = ChangeState.Request(transition=Transition(label=label))
+        return self._call('change_state', request).success
+
+    def set_parameters(self, values: Mapping[str, Any]) -> str:
+        """Set them; returns why the node refused, or ''."""
+        parameters = [Parameter(n, value=v).to_parameter_msg() for n, v in values.items()]
+        request = SetParametersAtomically.Request(parameters=parameters)
+        result = self._call('set_parameters_atomically', request).result
+        return '' if result.successful else result.reason
+
+    def enable(self, wanted: bool) -> bool:
+        """Pause the node, or let it go on."""
+        return self._call('enable', SetBool.Request(data=wanted)).success
+
+    def _call(self, name: str, request: Any) -> Any:
+        client = self._clients[name]
+        if not client.wait_for_service(PATIENCE_S):
+            raise TimeoutError(f'no service {name}')
+        future = client.call_async(request)
+        rclpy.spin_until_future_complete(self._node, future, timeout_sec=PATIENCE_S)
+        if not future.done():
+            raise TimeoutError(f'no answer of {name} within {PATIENCE_S:.0f} s')
+        return future.result()

@@ -1,0 +1,124 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The node, the cameras and the listeners of the soak, each a process of its own."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+REPO = HERE.parents[1]
+END_S = 30.0
+
+
+class Process:
+    """A Python program with its output in a file."""
+
+    def __init__(self, log: Path, *arguments: object) -> None:
+        """Start it."""
+        self.log_file = log
+        with log.open('wb') as output:
+            self._process = subprocess.Popen(
+                [sys.executable, *map(str, arguments)],
+                cwd=REPO,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        self.pid = self._process.pid
+
+    @property
+    def log(self) -> str:
+        """All its output so far."""
+        return self.log_file.read_text(errors='replace')
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._process.poll() is None
+
+    def stop(self, number: int = signal.SIGINT) -> tuple[int, float]:
+        """Send a signal and wait; the exit code, and the seconds to the end."""
+        start = time.monotonic()
+        self._process.send_signal(number)
+        try:
+            code = self._process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
+        return code, time.monotonic() - start
+
+
+def perception_node(folder: Path, model: Path, cameras: Sequence[str]) -> Process:
+    """Start the node with its defaults, except that it is managed from here."""
+    names = ', '.join(cameras)
+    return Process(
+        folder / 'node.log',
+        *('-m', 'unidrive_perception.perception_node', '--ros-args'),
+        *('-p', f'model_path:={model}', '-p', f'cameras:=[{names}]', '-p', 'autostart:=false'),
+    )
+
+
+class Crowd:
+    """Cameras and listeners that come and go."""
+
+    def __init__(self, folder: Path, cameras: Sequence[str], rate: float) -> None:
+        """Begin with nobody."""
+        self.started: Counter[str] = Counter()
+        self.heard: Counter[str] = Counter()
+        self.violations: list[str] = []
+        self.listeners: list[Process] = []
+        self._cameras: dict[str, Process] = {}
+        self._folder, self._names, self._rate = folder, cameras, rate
+
+    def film(self, camera: str) -> None:
+        """Start a camera."""
+        arguments = HERE / 'camera.py', camera, '--rate', self._rate
+        seed = self.started['camera']
+        self._cameras[camera] = Process(self._log('camera'), *arguments, '--seed', seed)
+
+    def stop_filming(self, camera: str, number: int = signal.SIGINT) -> None:
+        """End a camera."""
+        self._end(self._cameras.pop(camera), number)
+
+    def listen(self, topics: Sequence[str]) -> None:
+        """Start a listener to topics of all cameras."""
+        arguments = HERE / 'listener.py', '--cameras', *self._names, '--topics', *topics
+        self.listeners.append(Process(self._log('listener'), *arguments))
+
+    def stop_listening(self, listener: Process, number: int = signal.SIGINT) -> None:
+        """End a listener, and take what it says."""
+        self.listeners.remove(listener)
+        self._end(listener, number)
+        for line in listener.log.splitlines():
+            if line.startswith('{'):
+                self.heard.update(json.loads(line))
+            else:
+                self.violations.append(f'listener: {line}')
+
+    def go(self) -> None:
+        """End everybody."""
+        for camera in list(self._cameras):
+            self.stop_filming(camera)
+        for listener in list(self.listeners):
+            self.stop_listening(listener)
+
+    def _end(self, process: Process, number: int) -> None:
+        if not process.is_running:
+            self.violations.append(f'a process of the soak itself ended: {process.log[-500:]}')
+            return
+        code, _ = process.stop(number)
+        if code not in (0, -signal.SIGKILL):
+            self.violations.append(
+                f'a process of the soak ended with {code}: {process.log[-500:]}'
+            )
+
+    def _log(self, kind: str) -> Path:
+        self.started[kind] += 1
+        return self._folder / f'{kind}_{self.started[kind]}.log'
