@@ -236,8 +236,11 @@ class BagWriter:
     half-written bag is ever found there, and after an error nothing remains.
     """
 
-    def __init__(self, path: str | Path, storage: str = 'mcap') -> None:
-        """Start a bag at ``path``, stored as 'mcap' or 'sqlite3'; BagError where it cannot."""
+    def __init__(self, path: str | Path, storage: str = 'mcap', compress: bool = False) -> None:
+        """Start a bag at ``path``, stored as 'mcap' (``compress``: with zstd) or 'sqlite3'.
+
+        Raises BagError where that cannot be.
+        """
         self.path = Path(path)
         self.counts: dict[str, int] = {}
         self.typestore = default_typestore()
@@ -253,6 +256,10 @@ class BagWriter:
             raise BagError(f'the bag {self.path} cannot be written: {error.strerror}') from error
         self._folder = Path(folder)
         self._writer = rosbag2.Writer(self.unfinished, version=8, storage_plugin=STORAGES[storage])
+        if compress and storage == 'mcap':
+            self._writer.set_compression(
+                rosbag2.CompressionMode.STORAGE, rosbag2.CompressionFormat.ZSTD
+            )
         try:
             with self._writing():
                 self._writer.open()

@@ -24,6 +24,7 @@ from unidrive_perception.predictor import DEVICES
 from unidrive_perception.processing.cameras import asked_cameras
 from unidrive_perception.processing.plan import Settings
 from unidrive_perception.processing.steps import Stopped, make_bag
+from unidrive_perception.processing.summary import PLOT, SUMMARY
 
 ALSO = (
     *('drivable_area', 'drivable_grid', 'semantic_image', 'drivable_image'),
@@ -158,9 +159,9 @@ def _report(content: Mapping[str, Any], output: str) -> list[str]:
     if found:
         best = sorted(found, key=found.get, reverse=True)
         lines.append('objects: ' + ', '.join(f'{found[name]} {name}' for name in best))
+    rate = f', {run["frames_per_second"]:.1f} frames/s' if run['frames'] else ''
     lines.append(
-        f'{frames["processed"]} frames processed, {frames["bad"]} bad, '
-        f'{run["frames_per_second"]:.1f} frames/s; results, summary.json and summary.png in '
-        f'{output}'
+        f'{frames["processed"]} frames processed, {frames["bad"]} bad{rate}; results, '
+        f'{SUMMARY} and {PLOT} in {output}'
     )
     return lines

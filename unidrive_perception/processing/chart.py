@@ -32,7 +32,7 @@ _POINTS = 300  # of a line: more frames than that are averaged
 def draw_chart(title: str, tally: Tally, times: Mapping[str, np.ndarray]) -> np.ndarray:
     """Return the picture (HEIGHT, WIDTH, 3) uint8 RGB; ``times``: stage → ms of each frame."""
     canvas = _Canvas()
-    canvas.text((_LEFT, 32), title, 0.62, bold=True)
+    canvas.text((_LEFT, 28), title, 0.62, bold=True)
     seconds, counts = tally.seconds, tally.counts
     order = np.argsort(-counts.sum(0, dtype=np.int64), kind='stable')[:_LINES]
     objects = {tally.classes[i]: counts[:, i].astype(float) for i in order if counts[:, i].any()}
@@ -67,9 +67,9 @@ class _Canvas:
         )
         self.text((_LEFT, top - 12), title, 0.52)
         self._grid(top, bottom, x_ticks, y_ticks)
-        columns = _LEFT + x / max(x_ticks[-1], 1e-9) * (_RIGHT - _LEFT)
+        columns = _LEFT + x / x_ticks[-1] * (_RIGHT - _LEFT)
         for i in reversed(range(len(heights))):
-            rows = bottom - heights[i] / max(y_ticks[-1], 1e-9) * (bottom - top)
+            rows = bottom - heights[i] / y_ticks[-1] * (bottom - top)
             self._line(columns, rows, _COLORS[i], bottom if stacked else None)
         for i, name in enumerate(lines):
             row = top + 14 + 24 * i

@@ -107,7 +107,7 @@ def predict_share(share: Share) -> Iterator[None]:
                 frames, at = source.frames(shard.position), shard.begin
             at += shard.count
             some = frames if shard.is_last else islice(frames, shard.count)
-            with BagWriter(folder.shard(shard)) as writer:
+            with BagWriter(folder.shard(shard), compress=True) as writer:
                 work = _ShardWork(settings, predictor, writer)
                 yield from work.add(enumerate(some, shard.begin))
                 work.close(source)
@@ -142,7 +142,8 @@ class _ShardWork:
         drawn = time.perf_counter()
         self._write(frame, rgb, prediction, overlay)
         written = time.perf_counter()
-        self._record.add_times(prediction, decode, drawn - predicted, written - drawn)
+        drawing = drawn - predicted if overlay is not None else 0.0
+        self._record.add_times(prediction, decode, drawing, written - drawn)
         self._record.add_pixels(prediction)
 
     def _overlay(self, frame: Frame, rgb: np.ndarray, prediction: Prediction) -> Any:

@@ -48,20 +48,18 @@ def make_bag(
 ) -> dict[str, Any]:
     """Write the bag ``out``; returns its ``summary.json``. 0 ``jobs``, ``threads``: as fits.
 
-    Raises UserError, and Stopped for Ctrl-C and SIGTERM.
+    Where ``out`` is what the same settings have made of the same input, nothing is done. Raises
+    UserError, and Stopped for Ctrl-C and SIGTERM.
     """
     bundle, work = Bundle.load(settings.model), WorkFolder(out)
-    exists = BagError(f'{out} exists already: remove it or choose another name')
-    if out.exists() and not work.path.exists():
-        raise exists
     settings = _with_cameras(settings)
     job = identity(settings, bundle.manifest, storage)
     with work.hold():
-        if out.exists():  # and its work folder too: was it killed while removing that?
+        if out.exists():
             content = _summary_of(out)
             if content.get('job') != job:
-                raise exists
-            work.remove()
+                raise BagError(f'{out} exists already: remove it or choose another name')
+            work.discard()
             return content
         plan = work.read_plan(job)
         if plan is None:
@@ -126,7 +124,9 @@ class _Task:
             raise _no_frame(self.settings, outcome)
         start = time.monotonic()
         with (
-            BagWriter(self.work.merged / self.work.out.name, self.storage) as writer,
+            BagWriter(
+                self.work.merged / self.work.out.name, self.storage, compress=True
+            ) as writer,
             tqdm(
                 total=outcome.processed, desc='merge', unit='frame', dynamic_ncols=True
             ) as progress,
