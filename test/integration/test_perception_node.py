@@ -193,7 +193,8 @@ def test_diagnostics_tell_of_bad_images_and_of_better_times(graph, raw):
 
     wait_until(recovered, 'an OK status')
     values = {v.key: v.value for v in statuses(graph, name)[-1].values}
-    assert values['model'] == 'tiny' and values['device'] in ('cpu', 'cuda')
+    node = {v.key: v.value for v in statuses(graph, '/perception: node')[-1].values}
+    assert node['model'] == 'tiny' and node['device'] in ('cpu', 'cuda')
     assert float(values['input rate [Hz]']) > 0 and float(values['output rate [Hz]']) > 0
     assert int(values['bad']) >= 7
 
