@@ -21,7 +21,13 @@ from unidrive_perception.tracking.association import assign, distinct, overlap
 from unidrive_perception.tracking.objects import Objects
 
 WEAK_SHARE = 2 / 3
-"""Boxes with scores down to this share of the score threshold are weak evidence."""
+"""Boxes with scores down to this share of the score threshold are weak evidence.
+
+With the default bundle on generated streets, weak boxes leave a fifth fewer gaps in what is
+followed (874 instead of 1077) and find 2 % more of the objects. Three quarters of the threshold
+gain most of it, and one half or a third nothing more: only boxes to be post-processed, and more
+of them wrong.
+"""
 
 LOST_BUFFER_S = 1.0
 """How long an object that is not seen is waited for (ByteTrack: 30 images at 30 images/s)."""
