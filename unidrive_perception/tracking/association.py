@@ -15,7 +15,7 @@ def distinct(boxes: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
     """Return (N,) bool: the boxes (N, 4) xyxy that do not show what a better one shows already.
 
     Scores fall. Networks without non-maximum suppression give some things twice, the default
-    bundle one in five; each copy would be followed as an object of its own. Of true objects one
+    bundle one in four; each copy would be followed as an object of its own. Of true objects one
     in a hundred (generated streets) is hidden so far by another of its class.
     """
     same_class = class_ids[:, None] == class_ids

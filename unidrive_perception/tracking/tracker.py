@@ -23,10 +23,9 @@ from unidrive_perception.tracking.objects import Objects
 WEAK_SHARE = 2 / 3
 """Boxes with scores down to this share of the score threshold are weak evidence.
 
-With the default bundle on generated streets, weak boxes leave a fifth fewer gaps in what is
-followed (874 instead of 1077) and find 2 % more of the objects. Three quarters of the threshold
-gain most of it, and one half or a third nothing more: only boxes to be post-processed, and more
-of them wrong.
+With the default bundle on generated streets, weak boxes close a fifth of the gaps in what is
+followed (874 left of 1077): 34 % of the objects are followed instead of 32 %, and 68 % of the
+boxes with an id are right instead of 72 %. Lower shares close no more gaps, but cost time.
 """
 
 LOST_BUFFER_S = 1.0
