@@ -54,6 +54,7 @@ class Pipeline:
         self.frames = LatestFrames()
         self._streams, self._make, self._settings = streams, make, settings
         self._now_ns, self._log, self._is_alive = now_ns, log, is_alive
+        self._followed_classes = model.labels.get('detection')
 
     def receive(self, camera: str, message: Any) -> None:
         """Keep the newest image of a camera, unless it comes too early for ``max_rate``."""
@@ -75,6 +76,7 @@ class Pipeline:
         """Take images from messages to published results."""
         model, settings = self.model, self._settings()
         _apply(settings, model)
+        self._check_classes(model)
         decoded = [self._decode(camera, received, settings) for camera, received in batch]
         ready = [image for image in decoded if image]
         for image, prediction in zip(ready, self._predict(model, ready), strict=True):
@@ -87,6 +89,14 @@ class Pipeline:
         """Count images that our own code failed on."""
         for camera, _ in batch:
             self._failed(self._streams[camera], error)
+
+    def _check_classes(self, model: Predictor) -> None:
+        """End all tracks where a new model has other classes: those of objects hold no more."""
+        classes = model.labels.get('detection')
+        if classes != self._followed_classes:
+            self._followed_classes = classes
+            for stream in self._streams.values():
+                stream.tracker.reset()
 
     def _decode(self, camera: str, received: Received, settings: Settings) -> Decoded | None:
         """The pixels of an image; None where it is too old or cannot be decoded."""
