@@ -4,16 +4,18 @@
 
 from __future__ import annotations
 
+import functools
 import signal
+import threading
 
 import rclpy
 from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
 
 from unidrive_perception.errors import UserError
 from unidrive_perception.executable import init_ros
 from unidrive_perception.lifecycle_node import PerceptionNode
-from unidrive_perception.memory import limit_arenas
 
 
 def run(argv: list[str]) -> int:
@@ -21,27 +23,25 @@ def run(argv: list[str]) -> int:
 
     Raises :class:`UserError` for what the command line or the parameter file says wrong.
     """
-    limit_arenas()
-    # rclpy's handlers end the spin below. Python's own would also raise KeyboardInterrupt anywhere
-    # (while a model is being loaded), and a second signal would cut the clean-up short.
+    # rclpy's handlers would take the publishers away in the middle of an image, Python's own would
+    # raise KeyboardInterrupt anywhere (while a model is being loaded).
+    ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
+        signal.signal(number, lambda *_: ended.set())
+    init_ros(functools.partial(rclpy.init, signal_handler_options=SignalHandlerOptions.NO), argv)
     node = None
-    init_ros(rclpy.init, argv)
     try:
         node = PerceptionNode()
         if node.autostart and not node.start():
             return 1
         executor = SingleThreadedExecutor()
         executor.add_node(node)
-        executor.spin()
+        while not ended.is_set():  # the node's timers let it look several times a second
+            executor.spin_once()
     except ExternalShutdownException:
         pass
     except ParameterException as error:
         raise UserError(str(error)) from error
-    except Exception:
-        if rclpy.ok():
-            raise  # else: a signal came just before a wait, which then finds its context invalid
     finally:
         if node:
             node.close()
