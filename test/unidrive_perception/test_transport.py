@@ -46,3 +46,10 @@ def test_segments_fit_and_hold_an_image(repo_root):
     assert 5 * sizes['fastdds_small.xml'] <= 64 << 20
     assert min(sizes.values()) > 1920 * 1080 * 3
     assert sizes['fastdds.xml'] == 64 << 20
+
+
+def test_the_command_for_other_programs():
+    """It is for a shell where nothing is set yet, whatever is set in this one."""
+    command = transport.profile_command({USER_CHOICES[0]: 'mine.xml', 'ROS_DISTRO': 'jazzy'})
+    assert command.startswith(f'export {USER_CHOICES[0]}={transport.profile_path()} ')
+    assert f' {USER_CHOICES[1]}={transport.profile_path()}' in command

@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import os
 from functools import cached_property
+from textwrap import shorten
 from typing import Any
 
 from unidrive_perception.doctor.graph_view import GraphView
@@ -48,6 +49,11 @@ class Examination:
         if 'missing' in said:
             return f'no ROS here: {said["missing"]}'
         return '' if said.get('rmw') else f'ROS does not work here: {said.get("broken", problem)}'
+
+    @property
+    def without_ros(self) -> str:
+        """The same in a few words, for those that are skipped for it."""
+        return shorten(self.no_ros, 64, placeholder=' …')
 
     @property
     def uses_fastdds(self) -> bool:
@@ -100,6 +106,6 @@ class Examination:
     def graph(self) -> tuple[GraphView | None, str]:
         """What was seen in the live graph, or None and the reason."""
         if self._graph is None:
-            return None, self.no_ros
+            return None, self.without_ros
         said, problem = self._graph.result()
         return (GraphView.from_json(said), '') if said else (None, problem or 'nothing was told')

@@ -35,7 +35,7 @@ def check(examination: Examination) -> Iterator[Finding]:
     said, problem = examination.ros
     yield distribution(said, examination.no_ros, os.environ)
     if examination.no_ros:
-        yield skipped('messages', examination.no_ros)
+        yield skipped('messages', examination.without_ros)
         return
     yield middleware(said)
     yield domain(os.environ)

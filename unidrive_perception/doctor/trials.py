@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,6 +24,8 @@ PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 LONGEST_S = 300
 """After which a trial ends itself, should nobody be there to end it."""
 CLEAN_END_S = 1.0
+NOISE = re.compile(r'\033\[[\d;]*m|\[ERROR\] \[[\d.]+\] ')
+"""Colours of DDS, and the beginning of a line of a ROS log."""
 
 
 class Told(NamedTuple):
@@ -155,5 +158,6 @@ def _ending(code: int | None, errors: str | None) -> str:
         return ''
     if code < 0:
         return f'crashed with {signal.Signals(-code).name}'
-    lines = [line.strip() for line in (errors or '').splitlines() if line.strip()]
+    lines = [NOISE.sub('', line).strip() for line in (errors or '').splitlines()]
+    lines = [line for line in lines if line]
     return lines[-1] if lines else f'exit code {code}'
