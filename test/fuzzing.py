@@ -10,6 +10,7 @@ say which input it was, and the sentence of a failure says how to try it again.
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import mmap
 import os
@@ -26,6 +27,9 @@ import pytest
 
 WARM_UP = 500
 """Cases after which memory must not grow any more."""
+
+HANG_S = 60
+"""After so long in one case the process ends and says where it was."""
 
 
 def run_cases(file: str, kind: str, seed: int, count: int, timeout: float) -> dict:
@@ -64,6 +68,8 @@ def main(kinds: dict[str, Callable[[int, random.Random], str]]) -> None:
     outcomes, warm = Counter(), 0.0
     for case in range(first, first + count):
         current[:8] = case.to_bytes(8, 'little')
+        if case % 100 == 0:
+            faulthandler.dump_traceback_later(HANG_S, exit=True)
         try:
             outcomes[kinds[kind](case, random.Random(seed << 32 | case))] += 1
         except BaseException:

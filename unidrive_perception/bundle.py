@@ -3,34 +3,42 @@
 """A model bundle: the one artefact between training and the robot.
 
 A folder with ``manifest.yaml`` (classes, colours, input size, thresholds, where the weights come
-from and what they measured) and the exported program. Loading checks all of it and executes
-nothing. The program's interface is described in :mod:`unidrive_perception.predictor`.
+from and what they measured) and the exported program. Loading checks all of it, also that the
+classes are those that the program was exported with, and executes nothing. The program's interface is described in :mod:`unidrive_perception.predictor`.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from unidrive_perception.errors import UserError
+from unidrive_perception.bounded_yaml import YamlError, read_bounded_yaml
+from unidrive_perception.errors import UserError, one_line, quoted
 from unidrive_perception.geometry import DEFAULT_FILL
 from unidrive_perception.labels import UNKNOWN, ClassInfo, LabelTable
 from unidrive_perception.resources import config_path
+from unidrive_perception.sections import Section
 
 FORMAT_VERSION = 1
 MANIFEST = 'manifest.yaml'
 DEFAULT_NAME = 'nano'
+MAX_PROGRAM_BYTES = 2**31
 TASKS = ('detection', 'semantic', 'drivable')
 
 
 class BundleError(UserError):
-    """The folder is not a usable model bundle."""
+    """The folder is not a usable model bundle; one line says why."""
+
+    def __str__(self) -> str:
+        """Give the line, whatever names a manifest has."""
+        return one_line(super().__str__())
 
 
 @dataclass(frozen=True)
@@ -88,22 +96,16 @@ class Bundle:
     @classmethod
     def load(cls, folder: Path | str) -> Bundle:
         """Read and check a bundle folder; raises :class:`BundleError` with one sentence."""
-        folder = Path(folder).expanduser()
-        if not folder.is_dir():
-            raise BundleError(
-                f'{folder}: no such model bundle folder; export one or give another model path'
-            )
-        manifest = read_manifest(folder / MANIFEST)
-        program = folder / manifest.program.file
-        if not program.is_file():
-            raise BundleError(f'{program}: missing, though {MANIFEST} names it as the program')
-        found = file_sha256(program)
-        if found != manifest.program.sha256:
-            raise BundleError(
-                f'{program}: its SHA-256 is {found[:12]}…, {MANIFEST} says '
-                f'{manifest.program.sha256[:12]}…; the file is damaged or not of this bundle, '
-                'copy or export the bundle again'
-            )
+        folder = Path(os.path.expanduser(folder))
+        try:
+            if not folder.is_dir():
+                raise BundleError(
+                    f'{folder}: no such model bundle folder; export one or give another model path'
+                )
+            manifest = read_manifest(folder / MANIFEST)
+            _check_program(folder / manifest.program.file, manifest.program.sha256)
+        except OSError as error:  # a name that is too long, a file that may not be read
+            raise BundleError(f'{folder}: cannot be read ({error.strerror})') from None
         return cls(folder, manifest)
 
     @property
@@ -143,18 +145,36 @@ def write_manifest(folder: Path | str, manifest: Manifest) -> Path:
 
 def read_manifest(path: Path) -> Manifest:
     """Parse and check ``manifest.yaml``; raises :class:`BundleError`."""
+    if not path.exists():
+        raise BundleError(f'{path}: missing, so this folder is not a model bundle')
     try:
-        text = path.read_text(encoding='utf-8')
-    except FileNotFoundError:
-        raise BundleError(f'{path}: missing, so this folder is not a model bundle') from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise BundleError(f'{path}: cannot be read ({error})') from None
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        reason = ' '.join(str(error).split())
-        raise BundleError(f'{path}: is not valid YAML ({reason})') from None
-    return _manifest(_Section(path, '', content))
+        content = read_bounded_yaml(path)
+    except YamlError as error:
+        raise BundleError(str(error)) from None
+    return _manifest(Section(path, '', content, BundleError))
+
+
+def labels_sha256(labels: Iterable[LabelTable]) -> str:
+    """SHA-256 of the tasks and the names of their classes in the order of their ids.
+
+    It is written beside the program that gives those ids, so that a table which was permuted or
+    taken from elsewhere is found out.
+    """
+    rows = [[table.task, *table.names] for table in labels]
+    return hashlib.sha256(json.dumps(sorted(rows)).encode()).hexdigest()
+
+
+def _check_program(path: Path, sha256: str) -> None:
+    if not path.is_file():
+        raise BundleError(f'{path}: missing, though {MANIFEST} names it as the program')
+    if path.stat().st_size > MAX_PROGRAM_BYTES:
+        raise BundleError(f'{path}: has more than the 2 GiB that an ONNX program can have')
+    found = file_sha256(path)
+    if found != sha256:
+        raise BundleError(
+            f'{path}: its SHA-256 is {found[:12]}…, {MANIFEST} says {sha256[:12]}…; the file is '
+            'damaged or not of this bundle, copy or export the bundle again'
+        )
 
 
 def _to_yaml(manifest: Manifest) -> dict[str, Any]:
@@ -183,97 +203,27 @@ def _to_yaml(manifest: Manifest) -> dict[str, Any]:
             'format': manifest.program.format,
             'file': manifest.program.file,
             'sha256': manifest.program.sha256,
+            'labels_sha256': labels_sha256(spec.labels for spec in manifest.tasks.values()),
         },
         'training': dict(manifest.training),
         'metrics': dict(manifest.metrics),
     }
 
 
-class _Section:
-    """A mapping of the manifest; each value is asked for once, and left-over keys are errors."""
-
-    def __init__(self, path: Path, where: str, content: Any) -> None:
-        self._path, self._where = path, where
-        if not isinstance(content, dict):
-            raise self.error(f'must be a mapping, not {_shown(content)}', '')
-        self._rest = dict(content)
-
-    def error(self, problem: str, key: str) -> BundleError:
-        place = '.'.join(part for part in (self._where, key) if part)
-        return BundleError(f'{self._path}: {place + ": " if place else ""}{problem}')
-
-    def take(self, key: str, kind: type | tuple[type, ...], expected: str) -> Any:
-        if key not in self._rest:
-            raise self.error(f'is missing; it must be {expected}', key)
-        value = self._rest.pop(key)
-        # bool is an int to Python, not to the author of a manifest
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise self.error(f'must be {expected}, not {_shown(value)}', key)
-        return value
-
-    def integer(self, key: str, low: int, high: int) -> int:
-        expected = f'an integer from {low} to {high}'
-        value = self.take(key, int, expected)
-        if not low <= value <= high:
-            raise self.error(f'must be {expected}, not {value}', key)
-        return value
-
-    def number(self, key: str, low: float, high: float) -> float:
-        expected = f'a number from {low:g} to {high:g}'
-        value = self.take(key, (int, float), expected)
-        if not low <= value <= high:
-            raise self.error(f'must be {expected}, not {value}', key)
-        return float(value)
-
-    def text(self, key: str) -> str:
-        value = self.take(key, str, 'a text')
-        if not value:
-            raise self.error('must not be empty', key)
-        return value
-
-    def triple(self, key: str, kind: type | tuple[type, ...], expected: str) -> tuple:
-        value = self.take(key, list, expected)
-        if len(value) != 3 or not all(isinstance(v, kind) for v in value):
-            raise self.error(f'must be {expected}, not {_shown(value)}', key)
-        return tuple(value)
-
-    def section(self, key: str) -> _Section:
-        where = '.'.join(part for part in (self._where, key) if part)
-        return _Section(self._path, where, self.take(key, dict, 'a mapping'))
-
-    def sections(self, key: str) -> list[_Section]:
-        where = '.'.join(part for part in (self._where, key) if part)
-        rows = self.take(key, list, 'a list')
-        return [_Section(self._path, f'{where}[{i}]', row) for i, row in enumerate(rows)]
-
-    def has(self, key: str) -> bool:
-        return key in self._rest
-
-    def finish(self, *known: str) -> None:
-        if self._rest:
-            raise self.error(
-                f'unknown key; known are {", ".join(known)}', str(next(iter(self._rest)))
-            )
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + '…'
-
-
-def _manifest(root: _Section) -> Manifest:
+def _manifest(root: Section) -> Manifest:
     version = root.take('format_version', int, str(FORMAT_VERSION))
     if version != FORMAT_VERSION:
         raise root.error(
-            f'is {version}, this program reads {FORMAT_VERSION}; '
+            f'is {quoted(version)}, this program reads {FORMAT_VERSION}; '
             'export the bundle again or use the matching UniDrive',
             'format_version',
         )
+    tasks = _tasks(root.section('tasks'))
     manifest = Manifest(
         name=root.text('name'),
         input=_input(root.section('input')),
-        tasks=_tasks(root.section('tasks')),
-        program=_program(root.section('program')),
+        tasks=tasks,
+        program=_program(root.section('program'), tasks),
         training=root.take('training', dict, 'a mapping') if root.has('training') else {},
         metrics=root.take('metrics', dict, 'a mapping') if root.has('metrics') else {},
     )
@@ -281,7 +231,7 @@ def _manifest(root: _Section) -> Manifest:
     return manifest
 
 
-def _input(section: _Section) -> InputSpec:
+def _input(section: Section) -> InputSpec:
     spec = InputSpec(
         height=section.integer('height', 1, 16384),
         width=section.integer('width', 1, 16384),
@@ -293,7 +243,7 @@ def _input(section: _Section) -> InputSpec:
     return spec
 
 
-def _tasks(section: _Section) -> dict[str, TaskSpec]:
+def _tasks(section: Section) -> dict[str, TaskSpec]:
     tasks = {task: _task(task, section.section(task)) for task in TASKS if section.has(task)}
     section.finish(*TASKS)
     if not tasks:
@@ -301,7 +251,7 @@ def _tasks(section: _Section) -> dict[str, TaskSpec]:
     return tasks
 
 
-def _task(task: str, section: _Section) -> TaskSpec:
+def _task(task: str, section: Section) -> TaskSpec:
     known = ['classes']
     threshold = None
     if task == 'detection':
@@ -311,13 +261,16 @@ def _task(task: str, section: _Section) -> TaskSpec:
     if not 1 <= len(classes) <= UNKNOWN:
         raise section.error(f'must have 1 to {UNKNOWN} entries, not {len(classes)}', 'classes')
     section.finish(*known)
+    names = [info.name for info in classes]
+    if len(set(names)) < len(names):
+        raise section.error('two classes have the same name', 'classes')
     try:
         return TaskSpec(LabelTable(task, tuple(classes)), threshold)
     except ValueError as error:
         raise section.error(str(error), 'classes') from None
 
 
-def _class(section: _Section) -> ClassInfo:
+def _class(section: Section) -> ClassInfo:
     color = section.triple('color', int, 'three integers from 0 to 255')
     if not all(0 <= c <= 255 for c in color):
         raise section.error(f'must be three integers from 0 to 255, not {list(color)}', 'color')
@@ -326,11 +279,22 @@ def _class(section: _Section) -> ClassInfo:
     return info
 
 
-def _program(section: _Section) -> ProgramSpec:
+def _program(section: Section, tasks: Mapping[str, TaskSpec]) -> ProgramSpec:
     spec = ProgramSpec(section.text('format'), section.text('file'), section.text('sha256'))
-    section.finish('format', 'file', 'sha256')
     if spec.format != 'onnx':
-        raise section.error(f"must be 'onnx', not {spec.format!r}", 'format')
-    if Path(spec.file).name != spec.file:
-        raise section.error(f'must be a file name without folders, not {spec.file!r}', 'file')
+        raise section.error(f"must be 'onnx', not {quoted(spec.format)}", 'format')
+    if Path(spec.file).name != spec.file or spec.file == '..':
+        raise section.error(
+            f'must be a file name without folders, not {quoted(spec.file)}', 'file'
+        )
+    if section.has('labels_sha256'):  # it has not in bundles of the first UniDrive
+        expected = section.text('labels_sha256')
+        found = labels_sha256(task.labels for task in tasks.values())
+        if found != expected:
+            raise section.error(
+                'is not that of the classes in tasks, so the program gives the ids of other '
+                'classes; copy or export the bundle again',
+                'labels_sha256',
+            )
+    section.finish('format', 'file', 'sha256', 'labels_sha256')
     return spec
