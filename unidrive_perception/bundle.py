@@ -3,8 +3,8 @@
 """A model bundle: the one artefact between training and the robot.
 
 A folder with ``manifest.yaml`` (classes, colours, input size, thresholds, where the weights come
-from and what they measured) and the exported program. Loading checks all of it, also that the
-classes are those that the program was exported with, and executes nothing. The program's interface is described in :mod:`unidrive_perception.predictor`.
+from and what they measured) and the exported program. Loading checks all of it, executes nothing.
+The program's interface is described in :mod:`unidrive_perception.predictor`.
 """
 
 from __future__ import annotations
