@@ -153,6 +153,19 @@ def test_the_pace_of_simulated_time():
     assert '0.50 of real time' in finding.found
 
 
+def test_a_bag_in_a_loop_does_not_slow_the_clock():
+    clock = [(n * SECOND // 10, n % 5 * SECOND // 10) for n in range(20)]
+    (finding,) = graph_checks.simulated_time(GraphView(clock=clock, clock_publishers=1))
+    assert '1.00 of real time, and jumped back 3 times' in finding.found
+
+
+def test_stamps_beside_a_simulated_clock():
+    def level(age_s):
+        return stream_checks.stamps(TOPIC, '/bag', stream(age_s=age_s), simulated=True).level
+
+    assert [level(age) for age in (-0.2, 0.2, -5.0, 5.0)] == ['OK', 'OK', 'WARN', 'WARN']
+
+
 def test_nodes_of_the_same_name_and_what_they_say():
     assert graph_checks.nodes(['/a', '/b']).level == 'OK'
     twice = graph_checks.nodes(['/a', '/b', '/a'])

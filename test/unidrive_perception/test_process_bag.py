@@ -4,10 +4,9 @@
 
 from __future__ import annotations
 
-import argparse
-
 import numpy as np
 import pytest
+from bag_processing import messages, process_bag, read, streets
 from sample_bags import (
     FRAME_ID,
     PERIOD_NS,
@@ -19,7 +18,7 @@ from sample_bags import (
     write_images,
     write_video,
 )
-from tiny_bundle import LABELS, street, tiny_bundle, write_tiny_bundle
+from tiny_bundle import LABELS, tiny_bundle, write_tiny_bundle
 
 from unidrive_perception.bags import BagError, BagWriter, open_bag
 from unidrive_perception.bundle import BundleError
@@ -27,7 +26,6 @@ from unidrive_perception.errors import UserError
 from unidrive_perception.image_codec import rgb_to_compressed
 from unidrive_perception.messages import labels_from_message, prediction_from_result
 from unidrive_perception.predictor import Predictor
-from unidrive_perception.process_bag import add_arguments, run
 from unidrive_perception.sources import SourceError, open_source
 
 RESULT_TOPICS = ['detections', 'semantic_mask', 'drivable_mask', 'result']
@@ -36,29 +34,6 @@ RESULT_TOPICS = ['detections', 'semantic_mask', 'drivable_mask', 'result']
 @pytest.fixture(scope='module')
 def model(tmp_path_factory):
     return write_tiny_bundle(tmp_path_factory.mktemp('bundle') / 'tiny')
-
-
-def process_bag(*args):
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    return run(parser.parse_args([str(arg) for arg in args]))
-
-
-def streets(count=4, height=90, width=160):
-    """Make pictures that differ: the street moves sideways."""
-    return [np.roll(street(height, width), 7 * i, axis=1) for i in range(count)]
-
-
-def read(path):
-    """Return {topic: [(stamp, object)]} of a bag."""
-    found = {}
-    with open_bag(path) as bag:
-        for message in bag.messages():
-            found.setdefault(message.topic, []).append(
-                (message.stamp_ns, bag.deserialize(message))
-            )
-        assert bag.damage is None
-    return found
 
 
 @pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
@@ -118,8 +93,7 @@ def test_every_run_writes_the_same_bytes(tmp_path, model):
     written = []
     for name in ('first', 'second'):
         process_bag(source, tmp_path / name, '--model', model)
-        with open_bag(tmp_path / name) as bag:
-            written.append([(m.topic, m.stamp_ns, bytes(m.data)) for m in bag.messages()])
+        written.append(messages(tmp_path / name))
     assert len(written[0]) == 1 + 4 * 4
     assert written[0] == written[1]
 
@@ -224,6 +198,10 @@ def test_errors_before_any_work(tmp_path, model):
             process_bag(source, tmp_path / 'out', '--model', model, '--threads', threads)
     with pytest.raises(SourceError, match='no images on /rear'):
         process_bag(source, tmp_path / 'out', '--model', model, '--topic', '/rear')
+    with pytest.raises(UserError, match='--jobs must be from 0 to 256, not -1'):
+        process_bag(source, tmp_path / 'out', '--model', model, '--jobs', -1)
+    with pytest.raises(UserError, match='--overlay-quality must be from 1 to 100, not 0'):
+        process_bag(source, tmp_path / 'out', '--model', model, '--overlay-quality', 0)
     assert [path.name for path in tmp_path.iterdir()] == ['drive']
 
 

@@ -13,14 +13,7 @@ from unidrive_perception.parameters import TABLE
 
 ROOT = '/perception/'
 """Where the node publishes when it runs under its own name and no namespace."""
-_IMAGE_NAMES = (
-    'image',
-    'image_raw',
-    'image_color',
-    'image_rect',
-    'image_rect_color',
-    'image_mono',
-)
+_IMAGE_NAMES = ('image', 'image_raw', 'image_mono', 'image_color', 'image_rect')
 
 
 @dataclass(frozen=True)
@@ -46,9 +39,7 @@ def asked_cameras(topics: Sequence[str], named: Sequence[str]) -> list[Camera]:
     for text in named:
         name, equals, topic = text.partition('=')
         if not (name and equals and topic):
-            raise UserError(
-                f'--camera must be NAME=TOPIC, like front=/cam_front/image, not {text}'
-            )
+            raise UserError(f'--camera must be like front=/cam_front/image_raw, not {text}')
         cameras.append(Camera(topic, name))
     names = _names_of(topics) if len(topics) + len(cameras) > 1 else ['']
     cameras += [Camera(topic, name) for topic, name in zip(topics, names)]  # noqa: B905 - no topic

@@ -8,6 +8,7 @@ depends on the input alone, so any number of processes, and any number of starts
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,14 +80,17 @@ class Plan:
 def identity(settings: Settings, manifest: Manifest, storage: str) -> dict[str, str]:
     """What must be the same when the work is taken up again, each by a name for users."""
     path = Path(settings.input).resolve()
-    files = [f for f in path.rglob('*') if f.is_file()] if path.is_dir() else [path]
+    files = sorted(f for f in path.rglob('*') if f.is_file()) if path.is_dir() else [path]
     stats = [file.stat() for file in files]
-    size = sum(stat.st_size for stat in stats)
+    state = [
+        (str(file.relative_to(path)), stat.st_size, stat.st_mtime_ns)
+        for file, stat in zip(files, stats, strict=True)
+    ]
     cameras = (f'{c.name}={c.topic}' if c.name else c.topic for c in settings.cameras)
     return {
         'input': str(path),
-        'size of the input': f'{size} bytes in {len(files)} files',
-        'change of the input': f'{max((s.st_mtime_ns for s in stats), default=0)} ns',
+        'size of the input': f'{sum(s.st_size for s in stats)} bytes in {len(files)} files',
+        'state of the input': hashlib.sha256(repr(state).encode()).hexdigest()[:12],
         'cameras': ', '.join(cameras),
         'frame rate': _shown(settings.fps),
         'model': f'{manifest.name} {manifest.program.sha256[:12]}',
