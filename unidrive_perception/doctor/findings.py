@@ -64,8 +64,12 @@ def as_text(
     lines = []
     for part in finding.found.splitlines() or ['']:
         lines += textwrap.wrap(part, width - len(indent), break_on_hyphens=False) or ['']
-    check = finding.check.ljust(CHECK_WIDTH - 1)
-    text = f'  {label}{check} ' + f'\n{indent}'.join(lines)
+    head = f'  {label}{finding.check}'
+    if len(finding.check) < CHECK_WIDTH:
+        head += ' ' * (CHECK_WIDTH - len(finding.check))
+    else:  # a long topic: what was found begins below
+        lines.insert(0, '')
+    text = head + f'\n{indent}'.join(lines)
     if finding.remedy and finding.remedy != known:
         text += f'\n{indent}→ {finding.remedy}'
     return text

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 from unidrive_perception.doctor.examination import Examination
@@ -67,12 +68,14 @@ def simulated_time(view: GraphView) -> Iterator[Finding]:
                 'ros2 service call /rosbag2_player/resume rosbag2_interfaces/srv/Resume',
             )
         return
-    (begin, first), (end, last) = view.clock[0], view.clock[-1]
-    factor = (last - first) / max(1, end - begin)
-    if factor < 0:
-        yield ok('time', '/clock jumped back: a bag that plays in a loop', factor=factor)
-    else:
-        yield ok('time', f'/clock runs at {factor:.2f} of real time', factor=factor)
+    steps = [(b[0] - a[0], b[1] - a[1]) for a, b in pairwise(view.clock)]
+    back = sum(simulated < 0 for _, simulated in steps)
+    forward = [(real, simulated) for real, simulated in steps if simulated >= 0]
+    factor = sum(s for _, s in forward) / max(1, sum(r for r, _ in forward))
+    found = f'/clock runs at {factor:.2f} of real time'
+    if back:
+        found += f', and jumped back {back} time{"s" * (back > 1)}: a bag that plays in a loop'
+    yield ok('time', found, factor=factor, jumps=back)
 
 
 def camera(
@@ -104,7 +107,11 @@ def camera(
         yield ok(topic, f'{describe_publishers(publishers)}, {publishers[0].topic_type}')
     if topic in view.streams:
         yield from judge_stream(
-            topic, publishers[0].node, view.streams[topic], settings.get('max_age', 0.0)
+            topic,
+            publishers[0].node,
+            view.streams[topic],
+            max_age=settings.get('max_age', 0.0),
+            simulated=bool(view.clock),
         )
     elif view.watched_s and len(wrong) < len(publishers):
         found = f'none came from {topic} in {view.watched_s:g} s: it sends none, or they get lost'

@@ -35,7 +35,7 @@ def check(examination: Examination) -> Iterator[Finding]:
         yield speed(said, *camera_rate(examination))
         yield memory(said, free_memory()[0])
     elif 'bundle' in said and 'error' not in said:
-        yield fail('speed', f'the model did not run: {problem}', f'{NODE} device:=cpu')
+        yield did_not_run(problem)
 
 
 def bundle(said: Mapping[str, Any], problem: str) -> Finding:
@@ -87,6 +87,13 @@ def speed(said: Mapping[str, Any], wanted: float, whose: str) -> Finding:
     return ok('speed', f'{found}; enough for {wanted:.0f} Hz {whose}', **figures)
 
 
+def did_not_run(problem: str) -> Finding:
+    """Not one image, though the bundle is whole."""
+    if 'no answer' in problem:
+        return skipped('speed', f'{problem}; this machine is busy')
+    return fail('speed', f'the model did not run: {problem}', f'{NODE} device:=cpu')
+
+
 def memory(said: Mapping[str, Any], free: int) -> Finding:
     """Whether what the model takes is there."""
     needed = said['memory']
@@ -101,9 +108,10 @@ def camera_rate(examination: Examination) -> tuple[float, str]:
     """Images per second of all live cameras together, or what cameras usually give."""
     view, _ = examination.graph
     rates = [rate_of(stream) for stream in view.streams.values()] if view else []
-    if sum(rates):
-        return sum(rates), 'of the live cameras' if len(rates) > 1 else 'of the live camera'
-    return USUAL_RATE, 'of a usual camera'
+    if not sum(rates):
+        return USUAL_RATE, 'of a usual camera'
+    beside = ', measured beside the running node' if view.perception else ''
+    return sum(rates), ('of the live cameras' if len(rates) > 1 else 'of the live camera') + beside
 
 
 def has_gpu(root: Path = Path('/')) -> bool:

@@ -58,12 +58,12 @@ def _predict(bundle: Bundle, device: str, threads: int, count: int, size: tuple[
         prediction = predictor.predict(image)
         total.append((time.perf_counter() - start) * 1e3)
         inference.append(prediction.timing.inference_ms)
-    say(
-        runs=len(total),
-        total_ms=statistics.median(total),
-        inference_ms=statistics.median(inference),
-        memory=_peak_memory(),
-    )
+        say(
+            runs=len(total),
+            total_ms=statistics.median(total),
+            inference_ms=statistics.median(inference),
+            memory=_peak_memory(),
+        )
 
 
 def _peak_memory() -> int:

@@ -13,10 +13,15 @@ from unidrive_perception.image_topics import IMAGE
 OLD_S, AHEAD_S = 1.0, 0.05
 
 
-def judge_stream(topic: str, node: str, stream: Stream, max_age: float = 0.0) -> Iterator[Finding]:
-    """A line on the images of ``node``, and one on their stamps; ``max_age`` is a parameter."""
+def judge_stream(
+    topic: str, node: str, stream: Stream, max_age: float = 0.0, simulated: bool = False
+) -> Iterator[Finding]:
+    """A line on the images of ``node``, and one on their stamps.
+
+    ``max_age`` is the node's parameter; ``simulated`` says that the graph goes by /clock.
+    """
     yield images(topic, node, stream)
-    yield stamps(topic, node, stream, max_age)
+    yield stamps(topic, node, stream, max_age, simulated)
     if not stream.frame_id:
         yield warn(
             'frame_id',
@@ -47,7 +52,9 @@ def images(topic: str, node: str, stream: Stream) -> Finding:
     return ok('images', found, **figures)
 
 
-def stamps(topic: str, node: str, stream: Stream, max_age: float = 0.0) -> Finding:
+def stamps(
+    topic: str, node: str, stream: Stream, max_age: float = 0.0, simulated: bool = False
+) -> Finding:
     """Whether the stamps are set, of our clock, and rising; the tools that need them fail else."""
     ages = sorted(
         (now - stamp) / 1e9 for now, stamp in zip(stream.now, stream.stamps, strict=True)
@@ -65,6 +72,9 @@ def stamps(topic: str, node: str, stream: Stream, max_age: float = 0.0) -> Findi
         found = f'{_seconds(age)} old, and max_age {max_age:g} s makes the node skip such images'
         remedy = 'ros2 param set /perception max_age 0.0'
         return fail('stamps', found, remedy, **figures)
+    if simulated and age > OLD_S:
+        found = f'{_seconds(age)} behind /clock'
+        return warn('stamps', found, f'ros2 param set {node} use_sim_time true', **figures)
     if age > OLD_S:
         return warn(
             'stamps',
@@ -72,7 +82,10 @@ def stamps(topic: str, node: str, stream: Stream, max_age: float = 0.0) -> Findi
             'ros2 bag play BAG --clock   # use_sim_time:=true here; or: sudo chronyc makestep',
             **figures,
         )
-    if age < -AHEAD_S:
+    if simulated and age < -OLD_S:  # /clock itself lags by the time between two of its messages
+        found = f'{_seconds(-age)} ahead of /clock: of another clock than the rest of the graph'
+        return warn('stamps', found, f'ros2 param set {node} use_sim_time true', **figures)
+    if not simulated and age < -AHEAD_S:
         found = f"{_seconds(-age)} in the future: the clock of the camera's host is ahead"
         return warn('stamps', found, 'sudo chronyc makestep   # on both hosts', **figures)
     steps = [b - a for a, b in zip(stream.stamps, stream.stamps[1:], strict=False)]

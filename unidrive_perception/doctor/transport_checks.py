@@ -19,7 +19,7 @@ DEFAULT_SIZE = (1280, 720)
 RECEIVE_BUFFER = Path('/proc/sys/net/core/rmem_max')
 ENOUGH_BUFFER = 8 << 20
 SMALL_PROFILE_NEEDS = 64 << 20
-MODEL_S = 3.0
+MODEL_S = 4.0
 """What the measurements here leave for the model."""
 FEW = 0.05
 COMPRESSED = (
