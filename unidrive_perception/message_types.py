@@ -24,7 +24,11 @@ from rosbags.typesys import (
 )
 from rosbags.typesys.store import Typestore
 
+from unidrive_perception.image_topics import COMPRESSED, IMAGE
+
 OWN_PACKAGE = 'unidrive_msgs'
+IMAGES = (IMAGE, COMPRESSED)
+"""What these are is not up to a bag: they are used by their fields."""
 SOURCE_TREE = Path(__file__).resolve().parents[1]
 
 
@@ -83,9 +87,8 @@ class BagTypes:
         if self._is_rosbag1:
             return self._base
         if msgtype not in self._stores:
-            own = self._own_store(msgtype)
-            known = msgtype in self._base.fielddefs
-            same = own and known and is_same_wireformat(own, self._base, msgtype, msgtype)
+            own = None if msgtype in IMAGES else self._own_store(msgtype)
+            same = own is not None and self._is_same(own, msgtype)
             self._stores[msgtype] = self._base if same or own is None else own
         return self._stores[msgtype]
 
@@ -116,6 +119,15 @@ class BagTypes:
             return None
         return store
 
+    def _is_same(self, own: Typestore, msgtype: str) -> bool:
+        """Say whether the bag has the type as we know it."""
+        try:
+            return msgtype in self._base.fielddefs and is_same_wireformat(
+                own, self._base, msgtype, msgtype
+            )
+        except Exception:  # of a definition that contains itself, or what is nowhere
+            return False
+
     def _converter(self, msgtype: str) -> Callable[[bytes], memoryview] | None:
         if msgtype not in self._converters:
             self._converters[msgtype] = self._make_converter(msgtype)
@@ -126,7 +138,7 @@ class BagTypes:
         source, target = self._own_store(msgtype), self._base
         if source is None or msgtype not in target.fielddefs:
             return None
-        if is_same_wireformat(source, target, msgtype, msgtype):
+        if self._is_same(source, msgtype):
             return lambda data: target.ros1_to_cdr(data, msgtype)
         cache: dict[str, object] = {}
         return lambda data: migrate_bytes(
