@@ -54,10 +54,15 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """One task of the bundle; only detection has a score threshold (0..1)."""
+    """One task of the bundle; only detection has a score threshold (0..1).
+
+    ``duplicate_iou`` (0..1), where there is one, is the overlap with a better box of the same
+    class above which a box is left out.
+    """
 
     labels: LabelTable
     score_threshold: float | None = None
+    duplicate_iou: float | None = None
 
 
 @dataclass(frozen=True)
@@ -183,6 +188,8 @@ def _to_yaml(manifest: Manifest) -> dict[str, Any]:
         row: dict[str, Any] = {}
         if spec.score_threshold is not None:
             row['score_threshold'] = spec.score_threshold
+        if spec.duplicate_iou is not None:
+            row['duplicate_iou'] = spec.duplicate_iou
         row['classes'] = [
             {'id': c.id, 'name': c.name, 'color': list(c.color)} for c in spec.labels.classes
         ]
@@ -253,10 +260,12 @@ def _tasks(section: Section) -> dict[str, TaskSpec]:
 
 def _task(task: str, section: Section) -> TaskSpec:
     known = ['classes']
-    threshold = None
+    threshold = duplicate_iou = None
     if task == 'detection':
-        known.append('score_threshold')
+        known += ['score_threshold', 'duplicate_iou']
         threshold = section.number('score_threshold', 0, 1)
+        if section.has('duplicate_iou'):
+            duplicate_iou = section.number('duplicate_iou', 0, 1)
     classes = [_class(row) for row in section.sections('classes')]
     if not 1 <= len(classes) <= UNKNOWN:
         raise section.error(f'must have 1 to {UNKNOWN} entries, not {len(classes)}', 'classes')
@@ -265,7 +274,7 @@ def _task(task: str, section: Section) -> TaskSpec:
     if len(set(names)) < len(names):
         raise section.error('two classes have the same name', 'classes')
     try:
-        return TaskSpec(LabelTable(task, tuple(classes)), threshold)
+        return TaskSpec(LabelTable(task, tuple(classes)), threshold, duplicate_iou)
     except ValueError as error:
         raise section.error(str(error), 'classes') from None
 

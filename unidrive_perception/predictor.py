@@ -16,6 +16,7 @@ import numpy as np
 
 from unidrive_perception.backends import DEVICES, open_backend
 from unidrive_perception.bundle import Bundle, BundleError
+from unidrive_perception.duplicates import without_duplicates
 from unidrive_perception.geometry import Letterbox, Size
 from unidrive_perception.labels import UNKNOWN, LabelTable
 
@@ -92,6 +93,7 @@ class Predictor:
         self.mask_downscale = mask_downscale
         detection = bundle.manifest.tasks.get('detection')
         self._bundle_threshold = detection.score_threshold if detection else 0.0
+        self._duplicate_iou = detection.duplicate_iou if detection else None
         self.score_threshold = score_threshold
         self.candidate_threshold = None
         self.tasks = bundle.labels
@@ -212,7 +214,11 @@ class Predictor:
             self.labels['detection']
         ):
             raise self._wrong_class('detection', class_ids.max())
-        return boxes[inside], output['scores'][confident][inside], class_ids
+        boxes, scores = boxes[inside], output['scores'][confident][inside]
+        if self._duplicate_iou is not None:
+            keep = without_duplicates(boxes, class_ids, self._duplicate_iou)
+            boxes, scores, class_ids = boxes[keep], scores[keep], class_ids[keep]
+        return boxes, scores, class_ids
 
     def _mask(self, letterbox: Letterbox, task: str, mask: np.ndarray | None) -> np.ndarray | None:
         """The mask at the size that is asked for; checked before, while it is small."""

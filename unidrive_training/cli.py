@@ -45,6 +45,7 @@ COMMANDS = {
     'compare': ('unidrive_training.report.compare_cli', 'print runs side by side'),
     'export': ('unidrive_training.export', 'write the model bundle that the node runs'),
     'process-bag': ('unidrive_perception.process_bag', 'run a bundle over a bag, video or folder'),
+    'predict': ('unidrive_perception.predict', 'pictures, boxes and masks of images and videos'),
     'doctor': (
         'unidrive_perception.doctor.command',
         'check this machine for the node and say what to change',

@@ -123,6 +123,7 @@ class TrainingConfig(Typed):
     clip_norm: PositiveFloat = 1.0
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
     score_threshold: Share = 0.3
+    duplicate_iou: Share | None = None  # boxes that overlap a better one of their class more: out
     precision: Literal['float32', 'bfloat16', 'float16'] = 'bfloat16'
     accumulate: PositiveInt = 1
     compile: bool = False

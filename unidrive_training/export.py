@@ -140,9 +140,9 @@ def _manifest(
 ) -> Manifest:
     height, width = config.input_size
     tasks = {
-        task: TaskSpec(
-            BDD100K_LABELS[task], config.score_threshold if task == 'detection' else None
-        )
+        task: TaskSpec(BDD100K_LABELS[task], config.score_threshold, config.duplicate_iou)
+        if task == 'detection'
+        else TaskSpec(BDD100K_LABELS[task])
         for task in model.heads
     }
     return Manifest(

@@ -225,7 +225,9 @@ class Trainer:
 
     def predictor(self) -> ModelPredictor:
         """The averaged model, as it is now."""
-        return ModelPredictor(self.learner.average.module, self.config.input_size)
+        return ModelPredictor(
+            self.learner.average.module, self.config.input_size, self.config.duplicate_iou
+        )
 
     def _state(self) -> dict[str, Any]:
         return {
