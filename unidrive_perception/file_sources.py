@@ -8,7 +8,7 @@ Such files have no stamps and no topics; what they get instead stands here.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -113,19 +113,19 @@ class VideoSource(_FileSource):
 
 
 class FolderSource(_FileSource):
-    """Image files in the order of their names, as CompressedImage messages of their bytes."""
+    """Image files as CompressedImage messages of their bytes."""
 
     msgtype = COMPRESSED
 
-    def __init__(self, path: Path, topic: str = FILE_TOPIC, fps: float = FOLDER_FPS) -> None:
-        """Find the images of the folder, or take the one image, at ``path``."""
+    def __init__(
+        self, files: Sequence[Path], topic: str = FILE_TOPIC, fps: float = FOLDER_FPS
+    ) -> None:
+        """Take image files, in this order; see :func:`image_files`."""
         super().__init__()
         self.topic = topic if topic.endswith(SUFFIX) else topic + SUFFIX
         self.fps = fps
-        self.files = _image_files(path)
+        self.files = list(files)
         self.count = len(self.files)
-        if not self.files:
-            raise SourceError(f'{path} holds no bag and no images ({", ".join(IMAGE_SUFFIXES)})')
 
     def frames(self, position: int | None = None) -> Iterator[Frame]:
         """Yield the frames in order, from number ``position`` on."""
@@ -144,10 +144,11 @@ class FolderSource(_FileSource):
         return Frame(self.stamp_ns(i), self.topic, COMPRESSED, load)
 
 
-def _image_files(path: Path) -> list[Path]:
+def image_files(path: Path) -> list[Path]:
     """Return the image files at ``path``: itself, its own, or else those in folders below.
 
-    Of a BDD100K-layout folder only ``images`` is searched: what is in ``labels`` are masks.
+    They are in the order of their names. Of a BDD100K-layout folder only ``images`` is searched:
+    what is in ``labels`` are masks. Raises SourceError where there are none.
     """
     if path.is_file():
         return [path]
@@ -156,11 +157,11 @@ def _image_files(path: Path) -> list[Path]:
     for files in (path.iterdir(), path.rglob('*')):
         images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
         if images:
-            return sorted(images, key=_natural_order)
-    return []
+            return sorted(images, key=natural_order)
+    raise SourceError(f'{path} holds no bag and no images ({", ".join(IMAGE_SUFFIXES)})')
 
 
-def _natural_order(path: Path) -> list:
+def natural_order(path: Path) -> list:
     """Sort frame10 behind frame9."""
     parts = re.split(r'(\d+)', str(path))
     return [int(part) if part.isdigit() else part for part in parts]

@@ -21,6 +21,7 @@ from unidrive_perception.file_sources import (
     VIDEO_SUFFIXES,
     FolderSource,
     VideoSource,
+    image_files,
 )
 from unidrive_perception.image_topics import COMPRESSED, IMAGE, SUFFIX
 from unidrive_perception.source_frames import Frame, FrameSource, SourceError
@@ -65,7 +66,7 @@ def open_source(
         raise SourceError(f'{path} is no bag, so it has one camera: give one topic, or none')
     topic = topics[0] if topics else FILE_TOPIC
     if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
-        return FolderSource(path, topic, fps or FOLDER_FPS)
+        return FolderSource(image_files(path), topic, fps or FOLDER_FPS)
     if path.suffix.lower() in VIDEO_SUFFIXES:
         return VideoSource(path, topic, fps)
     raise SourceError(
