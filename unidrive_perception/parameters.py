@@ -39,7 +39,7 @@ PARAMETERS = (
     ParameterSpec(
         'device',
         'auto',
-        'Where the model runs; auto takes a CUDA device if there is one.',
+        'Where the model runs; auto takes a CUDA device if there is one, openvino is the CPU too.',
         choices=DEVICES,
     ),
     ParameterSpec('threads', 0, 'CPU threads of the model; 0 for one per core.', low=0, high=256),
