@@ -48,7 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_output_arguments(parser)
     parser.add_argument('--device', choices=DEVICES, default='auto', help='default: auto')
     parser.add_argument(
-        '--jobs', type=int, default=0, help='processes (default: one per core; two with CUDA)'
+        '--jobs',
+        type=int,
+        default=0,
+        help='processes (default: one per core, at most four with CUDA)',
     )
     parser.add_argument(
         '--threads', type=int, default=0, help='CPU threads of each (default: cores / jobs)'

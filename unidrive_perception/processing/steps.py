@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import onnxruntime
 from tqdm import tqdm
 
 from unidrive_perception.bags import BagError, BagWriter
@@ -37,6 +38,10 @@ from unidrive_perception.sources import SourceError, open_source
 
 FRAMES_PER_PROCESS = 20
 """Fewer are not worth the start of another process."""
+
+
+JOBS_OF_A_GPU = 4
+"""Each has a copy of the model there; what keeps them busy is decoding and writing."""
 
 
 class Stopped(Exception):
@@ -161,7 +166,7 @@ def _with_cameras(settings: Settings) -> Settings:
 def _new_plan(settings: Settings) -> Plan:
     with (
         open_source(settings.input, settings.topics, settings.fps) as source,
-        tqdm(total=source.count, desc='look', unit='frame', dynamic_ncols=True) as progress,
+        tqdm(total=source.count, desc='plan', unit='frame', dynamic_ncols=True) as progress,
     ):
         shards = make_shards(_ticking(source.positions(), progress))
         if not shards:
@@ -208,5 +213,8 @@ def _cores() -> int:
 
 
 def _default_jobs(device: str, missing: Sequence[Shard]) -> int:
+    """One process per core: faster than fewer with more threads each, see docs/benchmarks.md."""
     frames = sum(shard.count for shard in missing)
-    return max(1, min(_cores(), frames // FRAMES_PER_PROCESS))
+    has_cuda = 'CUDAExecutionProvider' in onnxruntime.get_available_providers()
+    most = _cores() if device == 'cpu' or not has_cuda else min(_cores(), JOBS_OF_A_GPU)
+    return max(1, min(most, frames // FRAMES_PER_PROCESS))
