@@ -28,7 +28,7 @@ from soaking.disturbance import Disturbance  # noqa: E402
 from soaking.graph import NodeServices  # noqa: E402
 from soaking.processes import Crowd, Process, perception_node  # noqa: E402
 from soaking.report import Soak, report, violations  # noqa: E402
-from soaking.sampling import Sampler, sample, shared_segments, write_csv  # noqa: E402
+from soaking.sampling import Sampler, sample, shared_segments  # noqa: E402
 
 from unidrive_perception.bundle import default_bundle  # noqa: E402
 from unidrive_perception.transport import dds_environment  # noqa: E402
@@ -48,8 +48,7 @@ def main() -> int:
     parser.add_argument('--cycles', type=int, help='of the lifecycle; default: 100 in 30 minutes')
     parser.add_argument('--seed', type=int, default=0, help='of all that is random')
     parser.add_argument('--report', type=Path, help='file for the table, beside the output')
-    parser.add_argument('--samples', type=Path, help='CSV file for what was sampled each second')
-    parser.add_argument('--keep', type=Path, help='folder for the logs of all processes')
+    parser.add_argument('--keep', type=Path, help='folder for all logs, and what was sampled')
     options = parser.parse_args()
     if options.cycles is None:
         options.cycles = max(1, round(options.minutes * 100 / 30))
@@ -63,8 +62,6 @@ def main() -> int:
     print(text, flush=True)
     if options.report:
         options.report.write_text(text + '\n')
-    if options.samples:
-        write_csv(found.samples, options.samples)
     return 1 if violations(found) else 0
 
 
@@ -85,7 +82,7 @@ def soak(options: argparse.Namespace, folder: Path) -> Soak:
     try:
         disturbance.rehearse()
         before = sample(node.pid)
-        sampler = Sampler(node.pid)
+        sampler = Sampler(node.pid, folder / 'samples.csv')
         start = time.monotonic()
         disturbance.run(options.minutes * 60, options.cycles)
         seconds = time.monotonic() - start

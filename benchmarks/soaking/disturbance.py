@@ -16,6 +16,7 @@ from typing import Any
 
 from soaking.graph import NodeServices
 from soaking.processes import Crowd, Process
+from soaking.sampling import Sample, sample
 
 TOPICS = (
     *('result', 'detections', 'semantic_mask', 'drivable_mask', 'drivable_area', 'drivable_grid'),
@@ -26,9 +27,9 @@ KILLED = 0.2
 """Share of the cameras and listeners that end by SIGKILL."""
 
 MOST_LISTENERS = 3
-REHEARSAL_S = 8.0
-CLEANUP_EVERY = 10
-"""Lifecycle cycles, each of them by deactivation; at every tenth the model is freed too."""
+FULL_HOUSE_S = 4.0
+CLEANUP_EVERY = 5
+"""Lifecycle cycles, each of them by deactivation; at every fifth the model is freed too."""
 
 MAY_BE_REFUSED = 'is being loaded: try again when it is done'
 COUNTS = re.compile(r'(\S+): (\d+) images received: (.*)')
@@ -55,10 +56,11 @@ class Disturbance:
         self.done: Counter[str] = Counter()
         self.images: Counter[str] = Counter()
         self.violations: list[str] = []
+        self.unconfigured: list[Sample] = []
 
     def run(self, seconds: float, cycles: int) -> None:
         """Go on for so long, with so many lifecycle cycles."""
-        self._begin(['result', 'timing'])
+        self._begin()
         start = time.monotonic()
         # what: about every how many seconds
         rhythm = {
@@ -87,10 +89,9 @@ class Disturbance:
 
     def rehearse(self) -> None:
         """Let the node load once what it keeps for ever, and free the rest."""
-        self._begin(TOPICS)
-        time.sleep(REHEARSAL_S / 2)
+        self._begin()
         self._swap_model()
-        time.sleep(REHEARSAL_S / 2)
+        time.sleep(FULL_HOUSE_S)
         self.stop()
         time.sleep(1.0)
 
@@ -101,12 +102,17 @@ class Disturbance:
         self._services.change_state('cleanup')
         self._crowd.go()
 
-    def _begin(self, topics: Sequence[str]) -> None:
+    def _begin(self) -> None:
         for label in ('configure', 'activate'):
             self._services.change_state(label)
         for camera in self._cameras:
             self._crowd.film(camera)
-        self._crowd.listen(topics)
+        self._full_house()
+
+    def _full_house(self) -> None:
+        """Somebody listens to everything, so that DDS has made room for its histories at once."""
+        self._crowd.listen(TOPICS)
+        time.sleep(FULL_HOUSE_S)
 
     # actions --------------------------------------------------------------------------------
 
@@ -119,7 +125,12 @@ class Disturbance:
                 self.violations.append(f'{label} failed in cycle {number}')
             if label == 'deactivate':
                 self._count_images()
+            if label == 'cleanup':
+                time.sleep(1.0)
+                self.unconfigured.append(sample(self._node.pid))
             self.done[label] += 1
+        if 'configure' in labels:
+            self._full_house()
 
     def _count_images(self) -> None:
         """Each camera's counters, which the node logs when it stops receiving, must add up."""

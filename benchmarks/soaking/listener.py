@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from unidrive_perception.frame_messages import TOPIC_TYPES
@@ -84,9 +84,10 @@ def main() -> None:
     parser.add_argument('--cameras', nargs='+', required=True)
     parser.add_argument('--topics', nargs='+', choices=(*TOPIC_TYPES, 'timing'), required=True)
     options = parser.parse_args()
+    ended = []
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)  # rclpy ends the spin; Python must not raise
-    rclpy.init()
+        signal.signal(number, lambda *_: ended.append(True))
+    rclpy.init(signal_handler_options=rclpy.signals.SignalHandlerOptions.NO)
     node = rclpy.create_node('listener')
     types = {**TOPIC_TYPES, 'timing': 'unidrive_msgs/msg/FrameTiming'}
     checks = {}
@@ -98,13 +99,8 @@ def main() -> None:
             node.create_subscription(kind, f'/perception/{camera}/{topic}', check.hear, 10)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
-    try:
-        executor.spin()
-    except ExternalShutdownException:
-        pass
-    except Exception:
-        if rclpy.ok():
-            raise
+    while not ended:
+        executor.spin_once(timeout_sec=0.1)
     heard = Counter()
     for (_, topic), check in checks.items():
         heard[topic] += check.heard

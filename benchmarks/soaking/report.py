@@ -87,6 +87,9 @@ def report(soak: Soak) -> str:
         first, last = first_and_last(soak.samples, field)
         change = f'{100 * (last / first - 1):+.1f} %' if first else ''
         lines.append(f'| {field} | {first:.1f} | {last:.1f} | {change} |')
+    if soak.disturbance.unconfigured:
+        values = ', '.join(f'{s.rss:.0f}' for s in soak.disturbance.unconfigured)
+        lines += ['', f'Memory after each clean-up [MB]: {values}']
     lines += ['', '| unconfigured | before | after |', '| --- ' * 3 + '|']
     for field in ('rss', 'anonymous', 'threads', 'files', 'segments'):
         before, after = getattr(soak.before, field), getattr(soak.after, field)

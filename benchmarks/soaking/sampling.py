@@ -53,8 +53,10 @@ def shared_segments(pid: int) -> set[Path]:
 class Sampler:
     """Takes a sample of a process each second, in a thread of its own."""
 
-    def __init__(self, pid: int) -> None:
-        """Begin."""
+    def __init__(self, pid: int, file: Path) -> None:
+        """Begin; the samples are written to a CSV file too."""
+        self._file = file
+        file.write_text(','.join(field.name for field in fields(Sample)) + '\n')
         self.samples: list[Sample] = []
         self._pid, self._start = pid, time.monotonic()
         self._ended = threading.Event()
@@ -71,6 +73,8 @@ class Sampler:
         while not self._ended.wait(1.0):
             try:
                 self.samples.append(sample(self._pid, time.monotonic() - self._start))
+                with self._file.open('a') as file:
+                    file.write(','.join(f'{v:g}' for v in astuple(self.samples[-1])) + '\n')
             except OSError:
                 return
 
@@ -80,10 +84,3 @@ def first_and_last(samples: list[Sample], field: str) -> tuple[float, float]:
     values = [getattr(s, field) for s in samples][int(len(samples) * WARM_UP) :]
     fifth = max(1, len(values) // 5)
     return statistics.median(values[:fifth]), statistics.median(values[-fifth:])
-
-
-def write_csv(samples: list[Sample], path: Path) -> None:
-    """Write all samples."""
-    rows = [','.join(field.name for field in fields(Sample))]
-    rows += [','.join(f'{value:g}' for value in astuple(s)) for s in samples]
-    path.write_text('\n'.join(rows) + '\n')
