@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--jobs',
         type=int,
         default=0,
-        help='processes (default: one per core, at most four with CUDA)',
+        help='processes (default: one per core; with CUDA 4 at most)',
     )
     parser.add_argument(
         '--threads', type=int, default=0, help='CPU threads of each (default: cores / jobs)'

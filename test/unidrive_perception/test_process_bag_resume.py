@@ -199,16 +199,29 @@ def test_one_command_at_a_time(tmp_path, folder, monkeypatch):
     check_same(folder, out)
 
 
-def test_a_video_that_is_cut_off(tmp_path, folder, capsys):
-    """Any number of processes finds that its last frames are missing."""
-    video = write_video(tmp_path / 'clip.avi', count=40)
-    video.write_bytes(video.read_bytes()[: video.stat().st_size * 2 // 3])
+def cut_off(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    return path
+
+
+@pytest.mark.parametrize(
+    ('kind', 'words'), [('video', 'frames were read'), ('mcap', 'only its complete messages')]
+)
+def test_any_number_of_processes_finds_that_an_end_is_missing(
+    tmp_path, folder, capsys, kind, words
+):
+    if kind == 'video':
+        source = cut_off(write_video(tmp_path / 'clip.avi', count=40))
+    else:
+        source = write_image_bag(tmp_path / 'drive', pictures=streets(40, 270, 480))
+        source = cut_off(source / 'drive.mcap')
     written, said = [], []
     for jobs in (1, 2):
         out = tmp_path / f'out{jobs}'
-        assert process_bag(video, out, '--model', folder / 'tiny', '--jobs', jobs) == 0
+        assert process_bag(source, out, '--model', folder / 'tiny', '--jobs', jobs) == 0
         written.append(messages(out))
         said.append([line for line in capsys.readouterr().out.splitlines() if 'warning' in line])
     assert written[0] == written[1]
+    assert 20 < len(written[0]) // 4 < 30
     assert said[0] == said[1]
-    assert 'frames were read' in said[0][0]
+    assert words in said[0][0]

@@ -213,7 +213,7 @@ def _cores() -> int:
 
 
 def _default_jobs(device: str, missing: Sequence[Shard]) -> int:
-    """One process per core: faster than fewer with more threads each, see docs/benchmarks.md."""
+    """One process per core is faster than fewer processes with more threads each."""
     frames = sum(shard.count for shard in missing)
     has_cuda = 'CUDAExecutionProvider' in onnxruntime.get_available_providers()
     most = _cores() if device == 'cpu' or not has_cuda else min(_cores(), JOBS_OF_A_GPU)
