@@ -1,6 +1,9 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The program in OpenVINO, on the CPU; an optional package."""
+"""The program in OpenVINO, an optional package, on a CPU that computes in bfloat16.
+
+In float32 OpenVINO is no faster than ONNX Runtime (``benchmarks/export_paths.py``).
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,6 @@ from unidrive_perception.backends import check_program, output_names
 from unidrive_perception.bundle import Bundle, BundleError
 from unidrive_perception.errors import UserError
 
-_PRECISIONS = {'openvino': 'f32', 'openvino-bfloat16': 'bf16'}
-
 
 class OpenVinoBackend:
     """Compiled for one image, which is a quarter faster than for any number of them.
@@ -21,25 +22,26 @@ class OpenVinoBackend:
     Images of a batch therefore go through one after the other; together they take no less time.
     """
 
-    def __init__(self, bundle: Bundle, device: str, threads: int) -> None:
+    device = 'openvino-bfloat16'
+
+    def __init__(self, bundle: Bundle, threads: int) -> None:
         """Load, check and compile the program."""
         try:
             import openvino
         except ImportError:
             raise UserError(
-                f"device '{device}' needs OpenVINO (pip install openvino); or use device 'cpu'"
+                f"device '{self.device}' needs OpenVINO (pip install openvino); "
+                "or use device 'cpu'"
             ) from None
-        self.device = device
         self._tasks = list(bundle.labels)
         core = openvino.Core()
-        if device == 'openvino-bfloat16':
-            _check_bfloat16(core)
+        _check_bfloat16(core)
         try:
             program = core.read_model(bundle.program_path)
             check_program(bundle, _ports(program.inputs), _ports(program.outputs))
             spec = bundle.manifest.input
             program.reshape({'images': [1, spec.height, spec.width, 3]})
-            compiled = core.compile_model(program, 'CPU', _options(device, threads))
+            compiled = core.compile_model(program, 'CPU', _options(threads))
         except RuntimeError as error:
             reason = ' '.join(str(error).split())
             raise BundleError(
@@ -55,10 +57,10 @@ class OpenVinoBackend:
         return {name: np.concatenate([row[self._ports[name]] for row in rows]) for name in names}
 
 
-def _options(device: str, threads: int) -> dict[str, object]:
+def _options(threads: int) -> dict[str, object]:
     options = {
         'PERFORMANCE_HINT': 'LATENCY',
-        'INFERENCE_PRECISION_HINT': _PRECISIONS[device],
+        'INFERENCE_PRECISION_HINT': 'bf16',
         'ENABLE_CPU_PINNING': False,  # other programs of the robot use the cores too
     }
     return {**options, 'INFERENCE_NUM_THREADS': threads} if threads else options
@@ -69,7 +71,7 @@ def _check_bfloat16(core) -> None:
     if 'BF16' not in core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES'):
         raise UserError(
             "device 'openvino-bfloat16' needs a CPU with AMX or AVX512-BF16, which this one "
-            "lacks; use device 'openvino'"
+            "lacks; use device 'cpu'"
         )
 
 

@@ -67,7 +67,7 @@ PERCEPTION = (
     Argument(
         'device',
         'Where the model runs',
-        choices=('auto', 'cpu', 'cuda', 'openvino', 'openvino-bfloat16'),
+        choices=('auto', 'cpu', 'cuda', 'openvino-bfloat16'),
         parameter='device',
     ),
     Argument('cameras', 'Names of several cameras, e.g. front,left', parameter='cameras'),

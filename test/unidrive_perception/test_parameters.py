@@ -70,7 +70,7 @@ def test_good_values(name, value, result):
         ('mask_downscale', 2.0, 'of type int, not 2.0'),
         ('threads', -1, 'from 0 to 256, not -1'),
         ('threads', True, 'of type int, not True'),
-        ('device', 'gpu', "one of auto, cpu, cuda, openvino, openvino-bfloat16, not 'gpu'"),
+        ('device', 'gpu', "one of auto, cpu, cuda, openvino-bfloat16, not 'gpu'"),
         ('image_transport', 'h264', "one of raw, compressed, not 'h264'"),
         ('image_reliability', 'BEST', 'one of best_effort, reliable'),
         ('cameras', [], 'a list of different names'),

@@ -1,0 +1,185 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The ways to run the default bundle's network that ``export_paths.py`` compares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from unidrive_perception.bundle import Bundle, default_bundle
+
+CONFIG = Path(__file__).resolve().parents[1] / 'config/training/nano.yaml'
+NAMES = ('boxes', 'scores', 'class_ids', 'semantic', 'drivable')
+REFERENCE = 'ONNX Runtime'
+Run = Callable[[np.ndarray], dict[str, np.ndarray]]
+"""(N, H, W, 3) uint8 images → outputs of the program."""
+
+
+@dataclass(frozen=True)
+class Programs:
+    """What the paths start from, and their threads."""
+
+    threads: int
+    folder: Path
+    bundle: Path = field(default_factory=default_bundle)
+
+    @property
+    def int8(self) -> Path:
+        """ONNX of the bundle's network with convolutions in int8."""
+        return self.folder / 'int8.onnx'
+
+    @property
+    def random(self) -> Path:
+        """ONNX of the network with random weights."""
+        return self.folder / 'random.onnx'
+
+
+def onnx_runtime(
+    programs: Programs,
+    path: Path | None = None,
+    threads: int = 0,
+    level: str = 'ORT_ENABLE_ALL',
+    **entries: str,
+) -> Run:
+    """As the node runs it, but for the options given; ``_`` in their names stands for a dot."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads or programs.threads
+    options.inter_op_num_threads = 1
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
+    for name, value in {'intra_op.allow_spinning': '0', **entries}.items():
+        options.add_session_config_entry(f'session.{name}', value)
+    session = onnxruntime.InferenceSession(
+        path or Bundle.load(programs.bundle).program_path,
+        options,
+        providers=['CPUExecutionProvider'],
+    )
+    return lambda images: dict(zip(NAMES, session.run(NAMES, {'images': images}), strict=True))
+
+
+def int8(programs: Programs) -> Run:
+    """Convolutions in int8."""
+    return onnx_runtime(programs, programs.int8)
+
+
+def openvino_bfloat16(programs: Programs) -> Run:
+    """The node's device ``openvino-bfloat16``."""
+    from unidrive_perception.backends import open_backend
+
+    bundle = Bundle.load(programs.bundle)
+    backend = open_backend(bundle, 'openvino-bfloat16', programs.threads)
+    return lambda images: backend.run(images, bundle.labels)
+
+
+def openvino_float32(programs: Programs, batch: int = -1) -> Run:
+    """Compiled for any batch, or for one image, as many times as there are images."""
+    import openvino
+
+    options = {
+        'PERFORMANCE_HINT': 'LATENCY',
+        'INFERENCE_PRECISION_HINT': 'f32',
+        'INFERENCE_NUM_THREADS': programs.threads,
+        'ENABLE_CPU_PINNING': False,
+    }
+    bundle, core = Bundle.load(programs.bundle), openvino.Core()
+    network, spec = core.read_model(bundle.program_path), bundle.manifest.input
+    network.reshape({'images': [batch, spec.height, spec.width, 3]})
+    request = core.compile_model(network, 'CPU', options).create_infer_request()
+
+    def run(images: np.ndarray) -> dict[str, np.ndarray]:
+        parts = [images] if batch < 0 else np.split(images, len(images))
+        outputs = [list(request.infer({'images': part}).items()) for part in parts]
+        return {
+            values[0][0].get_any_name(): np.concatenate([value for _, value in values])
+            for values in zip(*outputs, strict=True)
+        }
+
+    return run
+
+
+def random_model():
+    """The network with weights that every process draws alike."""
+    import torch
+
+    from unidrive_training.config import load_config
+    from unidrive_training.models.multitask import MultiTaskModel
+
+    torch.manual_seed(0)
+    model = MultiTaskModel(load_config(CONFIG).model).eval()
+    model.fold()
+    return model.requires_grad_(False)
+
+
+def torch_module(programs: Programs, compiled: bool = False) -> Run:
+    """PyTorch as it is, or with its compiler."""
+    import torch
+
+    torch.set_num_threads(programs.threads)
+    model = random_model().to(memory_format=torch.channels_last)
+    if compiled:
+        torch._inductor.config.freezing = True  # weights are constants, batch norms folded
+        model = torch.compile(model, dynamic=False)
+    return torch_run(model)
+
+
+def torch_aot(programs: Programs, bfloat16: bool = False) -> Run:
+    """torch.export, then a shared library by AOTInductor."""
+    import torch
+
+    torch.set_num_threads(programs.threads)
+    spec = Bundle.load(programs.bundle).manifest.input
+    example = torch.zeros(2, spec.height, spec.width, 3, dtype=torch.uint8)
+    batch = {'images': {0: torch.export.Dim('batch', min=1, max=64)}}
+    precision = torch.autocast('cpu', torch.bfloat16) if bfloat16 else nullcontext()
+    with torch.no_grad(), precision:
+        exported = torch.export.export(random_model(), (example,), dynamic_shapes=batch)
+    with torch.no_grad():
+        package = torch._inductor.aoti_compile_and_package(
+            exported,
+            package_path=str(programs.folder / f'aot{bfloat16}.pt2'),
+            inductor_configs={'freezing': True},
+        )
+    return torch_run(torch._inductor.aoti_load_package(package))
+
+
+def torch_run(model: Callable) -> Run:
+    """Call ``model`` with NumPy arrays."""
+    import torch
+
+    def run(images: np.ndarray) -> dict[str, np.ndarray]:
+        with torch.no_grad():
+            outputs = model(torch.from_numpy(images))
+        return {name: value.float().numpy() for name, value in outputs.items()}
+
+    return run
+
+
+RANDOM = {
+    'torch eager': torch_module,
+    'torch.compile': partial(torch_module, compiled=True),
+    'torch.export + AOTInductor': torch_aot,
+    'torch.export + AOTInductor, bfloat16': partial(torch_aot, bfloat16=True),
+}
+PATHS: dict[str, Callable[[Programs], Run]] = {
+    REFERENCE: onnx_runtime,
+    'ONNX Runtime, one thread': partial(onnx_runtime, threads=1),
+    'ONNX Runtime, spinning': partial(onnx_runtime, **{'intra_op.allow_spinning': '1'}),
+    'ONNX Runtime, spinning 30 µs': partial(
+        onnx_runtime, **{'intra_op.allow_spinning': '1', 'intra_op.spin_duration_us': '30'}
+    ),
+    'ONNX Runtime, denormals are 0': partial(onnx_runtime, **{'set_denormal_as_zero': '1'}),
+    'ONNX Runtime, basic graph options': partial(onnx_runtime, level='ORT_ENABLE_BASIC'),
+    'ONNX Runtime, int8 convolutions': int8,
+    'OpenVINO, any batch': openvino_float32,
+    'OpenVINO': partial(openvino_float32, batch=1),
+    'OpenVINO, bfloat16': openvino_bfloat16,
+    **RANDOM,
+}
