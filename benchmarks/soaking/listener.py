@@ -4,8 +4,8 @@
 
     python3 benchmarks/soaking/listener.py --cameras front left --topics detections timing
 
-Each violation is a line of standard output; a line of JSON at the end says how many results of
-each topic were heard.
+It says ``listening``; then each violation is a line of standard output; a line of JSON at the end
+says how many results of each topic were heard.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from unidrive_perception.frame_messages import TOPIC_TYPES
 
 ENDS = ('processed', 'dropped', 'late', 'limited', 'bad', 'failed')
+LISTENING = 'listening'
 UNDERWAY = 2
 """Images of a camera that may have no end yet while another's timing is told: one that waits, and
 the one that replaces it, which is counted as received a moment before the other as dropped."""
@@ -99,6 +100,7 @@ def main() -> None:
             node.create_subscription(kind, f'/perception/{camera}/{topic}', check.hear, 10)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
+    print(LISTENING, flush=True)
     while not ended:
         executor.spin_once(timeout_sec=0.1)
     heard = Counter()

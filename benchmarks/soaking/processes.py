@@ -99,7 +99,7 @@ class Crowd:
         for line in listener.log.splitlines():
             if line.startswith('{'):
                 self.heard.update(json.loads(line))
-            else:
+            elif line != 'listening':
                 self.violations.append(f'listener: {line}')
 
     def go(self) -> None:
