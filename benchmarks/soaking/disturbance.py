@@ -74,7 +74,10 @@ class Disturbance:
         todo = [(gap * self._random.random(), i) for i, gap in enumerate(rhythm.values())]
         heapq.heapify(todo)
         cycled = 0
-        while (now := time.monotonic() - start) < seconds and self._node.is_running:
+        while self._node.is_running:
+            now = time.monotonic() - start
+            if now >= seconds and cycled == cycles:
+                break
             if cycled < cycles and now >= (cycled + 0.5) * seconds / cycles:
                 cycled += 1
                 self._cycle(cycled)

@@ -39,7 +39,6 @@ class Checks:
         """Begin to listen."""
         self._camera, self._topic = camera, topic
         self._last_stamp = 0
-        self._last_counts: Any = None
         self.heard = 0
 
     def hear(self, message: Any) -> None:
@@ -70,10 +69,6 @@ class Checks:
             self._tell(f'{underway} images are underway: {timing}')
         if timing.failed:
             self._tell(f'{timing.failed} images failed')
-        last, self._last_counts = self._last_counts, timing
-        same_activation = last and timing.received > last.received
-        if same_activation and timing.processed <= last.processed:
-            self._tell(f'{timing.processed} processed after {last.processed}')
 
     def _tell(self, violation: str) -> None:
         print(f'{self._camera}/{self._topic}: {violation}', flush=True)
