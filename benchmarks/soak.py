@@ -68,7 +68,7 @@ def main() -> int:
 def soak(options: argparse.Namespace, folder: Path) -> Soak:
     """Start the node, disturb it, and end it."""
     other = renamed_copy(options.model, folder / 'other')
-    node = perception_node(folder, options.model, CAMERAS)
+    node = perception_node(folder, options.model, CAMERAS, autostart=False)
     services = NodeServices()
     crowd = Crowd(folder, CAMERAS, options.rate)
     disturbance = Disturbance(

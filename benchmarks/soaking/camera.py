@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument('name')
     parser.add_argument('--rate', type=float, default=10.0, help='images per second')
     parser.add_argument('--broken', type=float, default=0.05, help='share of broken images')
+    parser.add_argument('--size', help='WIDTHxHEIGHT; default: several')
     parser.add_argument('--seed', type=int, default=0)
     options = parser.parse_args()
     ended = []
@@ -49,7 +50,8 @@ def main() -> None:
     images = node.create_publisher(Image, f'/{options.name}/image', qos)
     infos = node.create_publisher(CameraInfo, f'/{options.name}/camera_info', qos)
     chance = random.Random(options.seed)
-    pictures = [_picture(size, chance.randrange(2**32)) for size in SIZES]
+    sizes = [tuple(map(int, options.size.split('x')))[::-1]] if options.size else SIZES
+    pictures = [_picture(size, chance.randrange(2**32)) for size in sizes]
     due = time.monotonic()
     while not ended:
         message = _image(options.name, chance.choice(pictures))

@@ -55,14 +55,21 @@ class Process:
         return code, time.monotonic() - start
 
 
-def perception_node(folder: Path, model: Path, cameras: Sequence[str]) -> Process:
-    """Start the node with its defaults, except that it is managed from here."""
-    names = ', '.join(cameras)
+def perception_node(folder: Path, model: Path, cameras: Sequence[str], autostart: bool) -> Process:
+    """Start the node with its defaults; with ``autostart`` it does not wait for a manager."""
     return Process(
         folder / 'node.log',
         *('-m', 'unidrive_perception.perception_node', '--ros-args'),
-        *('-p', f'model_path:={model}', '-p', f'cameras:=[{names}]', '-p', 'autostart:=false'),
+        *('-p', f'model_path:={model}', '-p', f'cameras:=[{", ".join(cameras)}]'),
+        *('-p', f'autostart:={str(autostart).lower()}'),
     )
+
+
+def film(folder: Path, camera: str, *, number: int = 0, **options: object) -> Process:
+    """Start a camera with the options of ``camera.py``."""
+    arguments = [word for name, value in options.items() for word in (f'--{name}', value)]
+    log = folder / f'camera_{camera}_{number}.log'
+    return Process(log, HERE / 'camera.py', camera, *arguments)
 
 
 class Crowd:
@@ -79,9 +86,11 @@ class Crowd:
 
     def film(self, camera: str) -> None:
         """Start a camera."""
-        arguments = HERE / 'camera.py', camera, '--rate', self._rate
-        seed = self.started['camera']
-        self._cameras[camera] = Process(self._log('camera'), *arguments, '--seed', seed)
+        self.started['camera'] += 1
+        number = self.started['camera']
+        self._cameras[camera] = film(
+            self._folder, camera, number=number, rate=self._rate, seed=number
+        )
 
     def stop_filming(self, camera: str, number: int = signal.SIGINT) -> None:
         """End a camera."""
@@ -90,7 +99,9 @@ class Crowd:
     def listen(self, topics: Sequence[str]) -> None:
         """Start a listener to topics of all cameras."""
         arguments = HERE / 'listener.py', '--cameras', *self._names, '--topics', *topics
-        self.listeners.append(Process(self._log('listener'), *arguments))
+        self.started['listener'] += 1
+        log = self._folder / f'listener_{self.started["listener"]}.log'
+        self.listeners.append(Process(log, *arguments))
 
     def stop_listening(self, listener: Process, number: int = signal.SIGINT) -> None:
         """End a listener, and take what it says."""
@@ -118,7 +129,3 @@ class Crowd:
             self.violations.append(
                 f'a process of the soak ended with {code}: {process.log[-500:]}'
             )
-
-    def _log(self, kind: str) -> Path:
-        self.started[kind] += 1
-        return self._folder / f'{kind}_{self.started[kind]}.log'
