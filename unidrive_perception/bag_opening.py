@@ -8,6 +8,7 @@ can be read is read, and the user is told what is missing.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +26,9 @@ Reader = rosbag1.Reader | rosbag2.Reader
 ROSBAG1_MAGIC = b'#ROSBAG V2.0\n'
 LATEST_NS = 2**31 * 10**9
 """Times from here on are not in a ROS message, whose seconds are an int32."""
+
+MOST_CHARACTERS = 500
+"""Of a topic or type; ROS has no longer names."""
 
 
 class BagError(UserError):
@@ -58,8 +62,14 @@ def open_files(path: Path) -> OpenBag:
     try:
         return OpenBag(reader, damage, *_contents(reader))
     except Exception as error:  # of what a damaged index may hold
-        reader.close()
+        close(reader)
         raise BagError(f'the bag {path} cannot be opened: its index is damaged') from error
+
+
+def close(reader: Reader) -> None:
+    """Close the files; what metadata.yaml holds can be in the library's way."""
+    with contextlib.suppress(Exception):
+        reader.close()
 
 
 def reason(error: Exception) -> str:
@@ -138,12 +148,14 @@ def _contents(reader: Reader) -> tuple[dict[tuple[str, str], int], int, int]:
     parts = [part for part in _parts(reader) if part.message_count]
     begin, end = min(p.start_time for p in parts), max(p.end_time for p in parts) - 1
     _check(isinstance(begin, int) and isinstance(end, int))
-    return counts, begin, end
+    begin = min(max(begin, 0), LATEST_NS - 1)  # one damaged time is no reason to read nothing
+    return counts, begin, min(max(end, begin), LATEST_NS - 1)
 
 
 def _name(conn: Connection) -> tuple[str, str]:
     _check(isinstance(conn.topic, str) and isinstance(conn.msgtype, str))
-    _check(conn.topic.isprintable() and conn.msgtype.isprintable())
+    _check((conn.topic + conn.msgtype).isprintable() and len(conn.topic) < MOST_CHARACTERS)
+    _check(len(conn.msgtype) < MOST_CHARACTERS)
     return conn.topic, conn.msgtype
 
 

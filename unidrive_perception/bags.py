@@ -22,7 +22,7 @@ from rosbags.interfaces import (
 from rosbags.typesys.store import Typestore
 
 from unidrive_perception.bag_files import is_bag
-from unidrive_perception.bag_opening import LATEST_NS, BagError, open_files, reason
+from unidrive_perception.bag_opening import LATEST_NS, BagError, close, open_files, reason
 from unidrive_perception.bag_writer import FOREVER, LATCHED, STORAGES, BagWriter
 from unidrive_perception.errors import quoted
 from unidrive_perception.message_types import BagTypes
@@ -120,8 +120,13 @@ class BagReader:
             if (topics is None or conn.topic in topics)
             and self._types.is_convertible(conn.msgtype)
         ]
-        if not connections:
-            return
+        if connections:
+            yield from self._read(connections, start_ns)
+
+    def _read(
+        self, connections: Collection[Connection], start_ns: int | None
+    ) -> Iterator[BagMessage]:
+        """Yield the messages that can be read, and say in ``damage`` what is lost."""
         count, lost = 0, 0
         try:
             for conn, stamp_ns, data in self._reader.messages(connections, start=start_ns):
@@ -129,18 +134,22 @@ class BagReader:
                     message = self._message(conn, stamp_ns, data)
                 except Exception as error:  # whatever the libraries make of damaged bytes
                     lost += 1
-                    self.damage = (
-                        f'{self.path} is damaged: {lost} messages are left out, the last on '
-                        f'{conn.topic} recorded at {quoted(stamp_ns)} ns ({reason(error)})'
+                    self._tell(
+                        f'{lost} messages are left out, the last on {conn.topic} recorded at '
+                        f'{quoted(stamp_ns)} ns ({reason(error)})'
                     )
                     continue
                 yield message
                 count += 1
         except Exception as error:  # the same
-            self.damage = (
-                f'{self.path} is damaged: {count} messages were read, the rest is lost '
-                f'({reason(error)})'
-            )
+            self._tell(f'{count} messages were read, the rest is lost ({reason(error)})')
+        names = {(conn.topic, conn.msgtype) for conn in connections}
+        expected = sum(self._open.counts[name] for name in names)
+        if start_ns is None and self.damage is None and count != expected:
+            self._tell(f'{count} of its {expected} messages were read')
+
+    def _tell(self, what: str) -> None:
+        self.damage = f'{self.path} is damaged: {what}'
 
     def _message(self, conn: Connection, stamp_ns: int, data: bytes) -> BagMessage:
         """Check and convert what the library gives: a database holds values of any type."""
@@ -178,7 +187,7 @@ class BagReader:
     def close(self) -> None:
         """Close the files."""
         if self._reader is not None:
-            self._reader.close()
+            close(self._reader)
             self._reader = None
 
 

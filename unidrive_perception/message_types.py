@@ -9,6 +9,7 @@ package that is installed, are read from the ``.msg`` files of the ROS environme
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 from collections.abc import Callable, Collection, Iterator
@@ -37,9 +38,14 @@ def default_typestore() -> Typestore:
     store = get_typestore(Stores.ROS2_HUMBLE)
     types: dict = {}
     for file in sorted(_own_folder().glob('*.msg')):
-        types.update(get_types_from_msg(file.read_text(), f'{OWN_PACKAGE}/msg/{file.stem}'))
+        types.update(_parsed(file.read_text(), f'{OWN_PACKAGE}/msg/{file.stem}'))
     store.register(types)
     return store
+
+
+@functools.lru_cache(maxsize=100)  # it takes longer than all else at opening a bag
+def _parsed(definition: str, name: str) -> dict:
+    return get_types_from_msg(definition, name)
 
 
 def installed_typestore(msgtype: str) -> Typestore | None:

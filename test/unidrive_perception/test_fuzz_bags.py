@@ -1,0 +1,31 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""2,500 broken bags: data, a sentence of what is lost, or one line; never a crash or a hang.
+
+Takes about 40 s on one core.
+"""
+
+from __future__ import annotations
+
+import fuzz_bags
+import pytest
+from fuzzing import run_cases
+
+
+@pytest.mark.parametrize(
+    ('kind', 'count'),
+    [
+        ('mcap', 500),
+        ('zstd', 300),
+        ('db3', 300),
+        ('bag', 500),
+        ('metadata', 400),
+        ('database', 300),
+        ('types', 200),
+    ],
+)
+def test_no_bag_crashes_hangs_or_fills_memory(kind, count):
+    said = run_cases(fuzz_bags.__file__, kind, seed=1, count=count, timeout=300)
+    assert sum(said['outcomes'].values()) == count
+    assert said['outcomes']['data'] > count / 20, said
+    assert said['peak_mb'] < 250
