@@ -75,7 +75,7 @@ class Sampler:
                 self.samples.append(sample(self._pid, time.monotonic() - self._start))
                 with self._file.open('a') as file:
                     file.write(','.join(f'{v:g}' for v in astuple(self.samples[-1])) + '\n')
-            except OSError:
+            except (OSError, KeyError):  # it has ended
                 return
 
 
