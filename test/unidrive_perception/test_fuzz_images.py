@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import cv2
 import fuzz_images
+import fuzz_pipeline
 import numpy as np
 import pytest
 from fuzzing import run_cases
@@ -27,7 +28,7 @@ from unidrive_perception.image_codec import (
     rgb_to_compressed,
 )
 
-RAW, COMPRESSED, REFERENCE = 80_000, 50_000, 4_000
+RAW, COMPRESSED, PIPELINE, REFERENCE = 80_000, 50_000, 3_000, 4_000
 
 
 @pytest.mark.parametrize(
@@ -39,6 +40,12 @@ def test_no_message_crashes_or_leaks(kind, count, peak_mb):
     assert min(said['outcomes'].values()) > count / 10, said  # both outcomes are tried
     assert said['peak_mb'] < peak_mb
     assert said['grown_mb'] < 64  # the allocator keeps what large images needed
+
+
+def test_each_bad_message_is_counted_once_by_the_pipeline():
+    said = run_cases(fuzz_pipeline.__file__, 'pipeline', seed=1, count=PIPELINE, timeout=300)
+    assert min(said['outcomes'][name] for name in ('bad', 'processed')) > PIPELINE / 5, said
+    assert said['peak_mb'] < 500 and said['grown_mb'] < 64
 
 
 def slow_reference(message):
