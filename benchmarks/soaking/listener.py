@@ -23,7 +23,7 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from unidrive_perception.frame_messages import TOPIC_TYPES
+from unidrive_perception.node.frame_messages import TOPIC_TYPES
 
 ENDS = ('processed', 'dropped', 'late', 'limited', 'bad', 'failed')
 LISTENING = 'listening'
