@@ -14,7 +14,7 @@ from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 
-from unidrive_perception.launch_arguments import MULTI_CAMERA
+from unidrive_perception.launching.arguments import MULTI_CAMERA
 
 PERCEPTION = Path(__file__).with_name('perception.launch.py')
 

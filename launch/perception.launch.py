@@ -21,8 +21,8 @@ from launch.logging import get_logger
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from unidrive_perception import launch_plan
-from unidrive_perception.launch_arguments import PERCEPTION
+from unidrive_perception.launching import plan as launch_plan
+from unidrive_perception.launching.arguments import PERCEPTION
 from unidrive_perception.transport import dds_environment
 
 PACKAGE = 'unidrive_perception'

@@ -29,8 +29,8 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from unidrive_perception import launch_plan
-from unidrive_perception.launch_arguments import PERCEPTION, REPLAY
+from unidrive_perception.launching import plan as launch_plan
+from unidrive_perception.launching.arguments import PERCEPTION, REPLAY
 from unidrive_perception.transport import dds_environment
 
 PACKAGE = 'unidrive_perception'

@@ -9,7 +9,7 @@ import numpy as np
 from rosbags import rosbag1
 from rosbags.typesys import Stores, get_typestore
 
-from unidrive_perception.bags import BagWriter
+from unidrive_perception.bags.reader import BagWriter
 from unidrive_perception.messages import BagFactory, compressed_message, image_message, make_header
 
 TOPIC = '/camera/image_raw'

@@ -1,6 +1,6 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The executable ``bag_player``: starts :class:`~.player_node.BagPlayer`."""
+"""The executable ``bag_player``: starts :class:`~.node.player_node.BagPlayer`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from unidrive_perception.executable import start
 
 def main(args: list[str] | None = None) -> int:
     """Play until the end or Ctrl-C; returns the exit code."""
-    return start('bag_player', 'unidrive_perception.player_node', args)
+    return start('bag_player', 'unidrive_perception.node.player_node', args)
 
 
 if __name__ == '__main__':

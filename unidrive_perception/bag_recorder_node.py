@@ -1,6 +1,6 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The executable ``bag_recorder``: starts :class:`~.recorder_node.BagRecorder`."""
+"""The executable ``bag_recorder``: starts :class:`~.node.recorder_node.BagRecorder`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from unidrive_perception.executable import start
 
 def main(args: list[str] | None = None) -> int:
     """Record until Ctrl-C; returns the exit code."""
-    return start('bag_recorder', 'unidrive_perception.recorder_node', args)
+    return start('bag_recorder', 'unidrive_perception.node.recorder_node', args)
 
 
 if __name__ == '__main__':

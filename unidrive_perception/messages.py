@@ -23,7 +23,7 @@ from unidrive_perception.labels import ClassInfo, LabelTable
 if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
 
-    from unidrive_perception.diagnostics import Counters
+    from unidrive_perception.node.diagnostics import Counters
     from unidrive_perception.predictor import Prediction, StageTimes
 
 Message = Any  # rosidl and rosbags have no common base class

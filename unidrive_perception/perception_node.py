@@ -1,6 +1,6 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The executable ``perception_node``: starts :class:`~.lifecycle_node.PerceptionNode`."""
+"""The executable ``perception_node``: starts :class:`~.node.lifecycle_node.PerceptionNode`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from unidrive_perception.executable import start
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until it is interrupted; returns the exit code."""
-    return start('perception_node', 'unidrive_perception.run_node', args)
+    return start('perception_node', 'unidrive_perception.node.run_node', args)
 
 
 if __name__ == '__main__':

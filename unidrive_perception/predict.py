@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from unidrive_perception.bundle import Bundle, default_bundle
 from unidrive_perception.errors import UserError, one_line
+from unidrive_perception.node.parameters import TABLE, USE_BUNDLE_THRESHOLD
 from unidrive_perception.overlay import draw_overlay
-from unidrive_perception.parameters import TABLE, USE_BUNDLE_THRESHOLD
 from unidrive_perception.predict_files import (
     BoxFile,
     OverlayVideo,

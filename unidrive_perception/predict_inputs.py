@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
-from unidrive_perception.bags import is_bag
+from unidrive_perception.bags.reader import is_bag
 from unidrive_perception.errors import UserError
 from unidrive_perception.file_sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES, natural_order
 from unidrive_perception.source_frames import FrameSource, SourceError

@@ -16,10 +16,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from unidrive_perception.bags import STORAGES
+from unidrive_perception.bags.reader import STORAGES
 from unidrive_perception.bundle import default_bundle
 from unidrive_perception.errors import UserError
-from unidrive_perception.parameters import TABLE, USE_BUNDLE_THRESHOLD
+from unidrive_perception.node.parameters import TABLE, USE_BUNDLE_THRESHOLD
 from unidrive_perception.predictor import DEVICES
 from unidrive_perception.processing.cameras import asked_cameras
 from unidrive_perception.processing.plan import Settings

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from unidrive_perception.bags import BagMessage, is_bag, open_bag
+from unidrive_perception.bags.reader import BagMessage, is_bag, open_bag
 from unidrive_perception.file_sources import (
     FILE_FRAME_ID,
     FILE_START_NS,

@@ -26,7 +26,7 @@ from sample_bags import (
     write_video,
 )
 
-from unidrive_perception.bags import LATCHED, BagWriter, open_bag
+from unidrive_perception.bags.reader import LATCHED, BagWriter, open_bag
 from unidrive_perception.image_codec import compressed_to_rgb, image_to_rgb
 
 pytestmark = pytest.mark.ros

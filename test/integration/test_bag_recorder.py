@@ -11,7 +11,7 @@ import pytest
 from live_graph import Executable, Graph
 from sample_bags import PERIOD_NS, START_NS, TOPIC, write_image_bag
 
-from unidrive_perception.bags import open_bag
+from unidrive_perception.bags.reader import open_bag
 
 pytestmark = pytest.mark.ros
 

@@ -18,7 +18,7 @@ from sample_bags import TOPIC, stamp_of, write_compressed_bag, write_image_bag
 from tiny_bundle import street, write_tiny_bundle
 
 from unidrive_perception import process_bag
-from unidrive_perception.bags import open_bag
+from unidrive_perception.bags.reader import open_bag
 from unidrive_perception.bundle import default_bundle
 from unidrive_perception.labels import DETECTION, SEMANTIC
 from unidrive_perception.messages import (

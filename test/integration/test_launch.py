@@ -11,7 +11,7 @@ from ros2_launch import PACKAGE, bundle, filming, graph, images, launch  # noqa:
 from sample_bags import write_image_bag
 from tiny_bundle import street
 
-from unidrive_perception.launch_arguments import MULTI_CAMERA, PERCEPTION, REPLAY
+from unidrive_perception.launching.arguments import MULTI_CAMERA, PERCEPTION, REPLAY
 
 pytestmark = pytest.mark.ros
 
@@ -205,7 +205,7 @@ def recorded(path):
     """The number of messages of each topic that has any."""
     from collections import Counter
 
-    from unidrive_perception.bags import open_bag
+    from unidrive_perception.bags.reader import open_bag
 
     with open_bag(path) as bag:
         return dict(Counter(message.topic for message in bag.messages()))
@@ -225,7 +225,7 @@ def test_replay_of_several_cameras(launch, bundle, tmp_path):
 
 
 def write_two_cameras(path):
-    from unidrive_perception.bags import BagWriter
+    from unidrive_perception.bags.reader import BagWriter
     from unidrive_perception.messages import BagFactory, image_message, make_header
 
     start = 1_700_000_000_000_000_000

@@ -6,7 +6,7 @@ import pytest
 from live_node import wait_until
 from ros2_launch import bundle, filming, graph, images, launch  # noqa: F401
 
-from unidrive_perception.bags import open_bag
+from unidrive_perception.bags.reader import open_bag
 
 pytestmark = pytest.mark.ros
 

@@ -328,7 +328,7 @@ def test_a_failed_activation_leaves_nothing_active(ros_domain, graph, bundle):
     from rclpy.publisher import Publisher
 
     from unidrive_msgs.msg import LabelTable
-    from unidrive_perception.lifecycle_node import PerceptionNode
+    from unidrive_perception.node.lifecycle_node import PerceptionNode
 
     heard = graph.listen(LabelTable, '/perception/labels')
     context = rclpy.Context()

@@ -106,9 +106,8 @@ def test_each_camera_has_its_own_topics_and_calibration(start, graph):
     heard = {name: listen(graph, f'{name}/result') for name in ('front', 'left')}
     timings = listen(graph, 'front/timing', 'FrameTiming')
     infos = listen(graph, 'left/camera_info', 'CameraInfo')
-    cameras = {
-        'front': camera_for(graph, '/front/image'), 'left': camera_for(graph, '/rig/left/image_raw')
-    }  # fmt: skip
+    topics = {'front': '/front/image', 'left': '/rig/left/image_raw'}
+    cameras = {name: camera_for(graph, topic) for name, topic in topics.items()}
     calibration = graph.node.create_publisher(CameraInfo, '/rig/left/camera_info', 1)
     wait_until(calibration.get_subscription_count, 'the subscription of the calibration')
     time.sleep(0.3)

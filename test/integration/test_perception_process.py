@@ -10,8 +10,8 @@ import pytest
 from live_node import NodeProcess, wait_until
 from ros2_launch import bundle, filming, graph  # noqa: F401
 
-from unidrive_perception import launch_plan
-from unidrive_perception.launch_arguments import PERCEPTION
+from unidrive_perception.launching import plan as launch_plan
+from unidrive_perception.launching.arguments import PERCEPTION
 
 pytestmark = pytest.mark.ros
 

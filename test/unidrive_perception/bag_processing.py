@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from tiny_bundle import street
 
-from unidrive_perception.bags import open_bag
+from unidrive_perception.bags.reader import open_bag
 from unidrive_perception.process_bag import add_arguments, run
 
 REPO = Path(__file__).resolve().parents[2]

@@ -21,7 +21,7 @@ from fuzz_bundles import HOSTILE, VALUES, parts_of
 from rosbags import rosbag2
 from sample_bags import PERIOD_NS, START_NS, TOPIC, write_rosbag1
 
-from unidrive_perception.bags import BagError, BagWriter, open_bag
+from unidrive_perception.bags.reader import BagError, BagWriter, open_bag
 from unidrive_perception.errors import UserError
 from unidrive_perception.image_codec import rgb_to_compressed
 from unidrive_perception.message_types import default_typestore

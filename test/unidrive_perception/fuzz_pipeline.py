@@ -15,16 +15,16 @@ import fuzz_images
 import fuzzing
 from tiny_bundle import tiny_bundle
 
-from unidrive_perception.diagnostics import CameraHealth
-from unidrive_perception.frame_messages import TOPIC_TYPES
 from unidrive_perception.image_codec import ImageDecodeError, compressed_to_rgb, image_to_rgb
 from unidrive_perception.message_types import default_typestore
 from unidrive_perception.messages import BagFactory
-from unidrive_perception.outputs import Outputs
-from unidrive_perception.parameters import PARAMETERS
-from unidrive_perception.pipeline import Pipeline
+from unidrive_perception.node.diagnostics import CameraHealth
+from unidrive_perception.node.frame_messages import TOPIC_TYPES
+from unidrive_perception.node.outputs import Outputs
+from unidrive_perception.node.parameters import PARAMETERS
+from unidrive_perception.node.pipeline import Pipeline
+from unidrive_perception.node.stream import CameraStream
 from unidrive_perception.predictor import Predictor
-from unidrive_perception.stream import CameraStream
 
 STORE = default_typestore()
 MAKE = BagFactory(STORE)

@@ -25,7 +25,7 @@ from sample_bags import (
     write_rosbag1,
 )
 
-from unidrive_perception.bags import BagError, BagWriter, is_bag, open_bag
+from unidrive_perception.bags.reader import BagError, BagWriter, is_bag, open_bag
 from unidrive_perception.image_codec import image_to_rgb
 from unidrive_perception.labels import BDD100K_LABELS
 from unidrive_perception.message_types import default_typestore

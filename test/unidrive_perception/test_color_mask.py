@@ -4,8 +4,8 @@
 
 import numpy as np
 
-from unidrive_perception.color_mask import color_mask
 from unidrive_perception.labels import DRIVABLE, SEMANTIC, UNKNOWN
+from unidrive_perception.overlay import color_mask
 
 
 def test_every_class_has_its_colour_and_the_rest_is_black():

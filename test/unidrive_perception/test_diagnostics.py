@@ -4,7 +4,7 @@
 
 import pytest
 
-from unidrive_perception.diagnostics import ERROR, OK, STALE, WARN, CameraHealth, resident_mb
+from unidrive_perception.node.diagnostics import ERROR, OK, STALE, WARN, CameraHealth, resident_mb
 
 
 @pytest.fixture

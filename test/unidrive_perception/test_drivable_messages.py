@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unidrive_perception.bags import BagWriter, open_bag
+from unidrive_perception.bags.reader import BagWriter, open_bag
 from unidrive_perception.drivable import drivable_grid, drivable_polygons
 from unidrive_perception.drivable_messages import drivable_area_message, drivable_grid_message
 from unidrive_perception.labels import BDD100K_LABELS

@@ -4,7 +4,7 @@
 
 import threading
 
-from unidrive_perception.frames import FrameWorker, LatestFrames
+from unidrive_perception.node.frames import FrameWorker, LatestFrames
 
 
 def test_newest_frame_of_each_camera_in_order_of_arrival():

@@ -1,8 +1,8 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""140,000 image messages that nobody should send: right pixels or one sentence, never a crash.
+"""137,000 image messages that nobody should send: right pixels or one sentence, never a crash.
 
-Takes about 20 s on one core.
+Takes about 30 s on one core.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@
 
 import pytest
 
-from unidrive_perception import parameters
 from unidrive_perception.errors import UserError
-from unidrive_perception.launch_arguments import MULTI_CAMERA, PERCEPTION, REPLAY, Argument
+from unidrive_perception.launching.arguments import MULTI_CAMERA, PERCEPTION, REPLAY, Argument
+from unidrive_perception.node import parameters
 
 
 @pytest.mark.parametrize('argument', (*PERCEPTION, *REPLAY, *MULTI_CAMERA), ids=lambda a: a.name)

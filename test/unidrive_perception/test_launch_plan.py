@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from unidrive_perception import launch_plan
 from unidrive_perception.errors import UserError
-from unidrive_perception.launch_arguments import PERCEPTION, REPLAY
+from unidrive_perception.launching import plan as launch_plan
+from unidrive_perception.launching.arguments import PERCEPTION, REPLAY
 
 DEFAULTS = {a.name: a.default or '' for a in (*REPLAY, *PERCEPTION)}
 
@@ -31,7 +31,7 @@ def own(tmp_path):
 
 
 def test_without_arguments_all_is_as_in_the_package():
-    from unidrive_perception.parameter_files import node_parameters
+    from unidrive_perception.launching.parameter_files import node_parameters
     from unidrive_perception.resources import config_path
 
     plan = resolve()
@@ -212,6 +212,6 @@ def test_it_needs_nothing_that_the_interpreter_of_launch_may_lack():
         'import sys\n'
         'for name in ("numpy", "cv2", "onnxruntime", "rosbags", "scipy", "rclpy"):\n'
         '    sys.modules[name] = None\n'
-        'import unidrive_perception.launch_plan, unidrive_perception.transport\n'
+        'import unidrive_perception.launching.plan, unidrive_perception.transport\n'
     )
     subprocess.run([sys.executable, '-c', code], check=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from test_bags import read
 
-from unidrive_perception.bags import BagWriter
+from unidrive_perception.bags.reader import BagWriter
 from unidrive_perception.message_types import default_typestore, installed_typestore
 from unidrive_perception.messages import BagFactory, make_header
 

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from rosbags.typesys import Stores, get_typestore
 
-from unidrive_perception.diagnostics import Counters
 from unidrive_perception.image_codec import compressed_to_rgb, image_to_rgb, rgb_to_compressed
 from unidrive_perception.labels import BDD100K_LABELS
 from unidrive_perception.message_types import default_typestore
@@ -32,6 +31,7 @@ from unidrive_perception.messages import (
     prediction_messages,
     timing_message,
 )
+from unidrive_perception.node.diagnostics import Counters
 from unidrive_perception.predictor import Prediction, StageTimes
 
 STORE = default_typestore()

@@ -8,8 +8,8 @@ from tiny_bundle import LABELS
 
 from unidrive_perception.labels import BDD100K_LABELS, DRIVABLE, SEMANTIC
 from unidrive_perception.overlay import MASKS, OverlayStyle, draw_overlay, picture_grid
-from unidrive_perception.overlay_colors import brightness, line_color
-from unidrive_perception.overlay_tint import DRIVABLE_OPACITY, SEMANTIC_OPACITY
+from unidrive_perception.overlay.colors import brightness, line_color
+from unidrive_perception.overlay.tint import DRIVABLE_OPACITY, SEMANTIC_OPACITY
 from unidrive_perception.predictor import Prediction
 
 PLAIN = OverlayStyle(legend=False)

@@ -5,12 +5,12 @@
 import numpy as np
 import pytest
 
-import unidrive_perception.overlay_boxes as overlay_boxes
-import unidrive_perception.overlay_legend as overlay_legend
+import unidrive_perception.overlay.boxes as overlay_boxes
+import unidrive_perception.overlay.legend as overlay_legend
 from unidrive_perception.labels import DETECTION, DRIVABLE, SEMANTIC
-from unidrive_perception.overlay_boxes import draw_captions
-from unidrive_perception.overlay_legend import area_rows, draw_legend, draw_status, object_rows
-from unidrive_perception.overlay_text import text_cover
+from unidrive_perception.overlay.boxes import draw_captions
+from unidrive_perception.overlay.legend import area_rows, draw_legend, draw_status, object_rows
+from unidrive_perception.overlay.text import text_cover
 from unidrive_perception.predictor import Prediction
 
 

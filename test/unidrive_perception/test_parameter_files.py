@@ -5,7 +5,7 @@
 import pytest
 
 from unidrive_perception.errors import UserError
-from unidrive_perception.parameter_files import fits, node_parameters, read_sections
+from unidrive_perception.launching.parameter_files import fits, node_parameters, read_sections
 
 
 @pytest.fixture

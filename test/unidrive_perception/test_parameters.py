@@ -5,7 +5,7 @@
 import pytest
 import yaml
 
-from unidrive_perception.parameters import (
+from unidrive_perception.node.parameters import (
     PARAMETERS,
     TABLE,
     ParameterError,

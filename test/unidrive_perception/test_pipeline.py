@@ -11,17 +11,17 @@ import yaml
 from tiny_bundle import BLUE, RED, street, tiny_bundle, write_tiny_bundle
 
 from unidrive_perception.bundle import Bundle
-from unidrive_perception.diagnostics import CameraHealth
-from unidrive_perception.frame_messages import TOPIC_TYPES
-from unidrive_perception.frames import FrameWorker
 from unidrive_perception.image_codec import image_to_rgb
 from unidrive_perception.message_types import default_typestore
 from unidrive_perception.messages import BagFactory, image_message, make_header
-from unidrive_perception.outputs import Outputs
-from unidrive_perception.parameters import PARAMETERS
-from unidrive_perception.pipeline import Pipeline
+from unidrive_perception.node.diagnostics import CameraHealth
+from unidrive_perception.node.frame_messages import TOPIC_TYPES
+from unidrive_perception.node.frames import FrameWorker
+from unidrive_perception.node.outputs import Outputs
+from unidrive_perception.node.parameters import PARAMETERS
+from unidrive_perception.node.pipeline import Pipeline
+from unidrive_perception.node.stream import CameraStream
 from unidrive_perception.predictor import Predictor
-from unidrive_perception.stream import CameraStream
 
 MAKE = BagFactory(default_typestore())
 SMALL = street(96, 160)

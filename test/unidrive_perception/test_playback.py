@@ -12,7 +12,7 @@ from unidrive_perception.errors import UserError
 from unidrive_perception.executable import split_ros_args
 from unidrive_perception.image_codec import compressed_to_rgb, image_to_rgb
 from unidrive_perception.message_types import default_typestore
-from unidrive_perception.playback import (
+from unidrive_perception.node.playback import (
     FileRecording,
     PlaybackError,
     Schedule,

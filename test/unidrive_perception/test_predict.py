@@ -15,7 +15,7 @@ from sample_bags import TOPIC, write_image_bag, write_images, write_video
 from tiny_bundle import LABELS, street, tiny_bundle, write_tiny_bundle
 
 from unidrive_perception import predict
-from unidrive_perception.bags import BagWriter
+from unidrive_perception.bags.reader import BagWriter
 from unidrive_perception.errors import UserError
 from unidrive_perception.image_codec import rgb_to_compressed
 from unidrive_perception.messages import BagFactory, image_message, make_header

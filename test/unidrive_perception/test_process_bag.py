@@ -20,7 +20,7 @@ from sample_bags import (
 )
 from tiny_bundle import LABELS, tiny_bundle, write_tiny_bundle
 
-from unidrive_perception.bags import BagError, BagWriter, open_bag
+from unidrive_perception.bags.reader import BagError, BagWriter, open_bag
 from unidrive_perception.bundle import BundleError
 from unidrive_perception.errors import UserError
 from unidrive_perception.image_codec import rgb_to_compressed

@@ -13,7 +13,7 @@ from bag_processing import messages, process_bag, read, streets
 from sample_bags import PERIOD_NS, START_NS, TOPIC, write_image_bag, write_images, write_video
 from tiny_bundle import LABELS, tiny_bundle, write_tiny_bundle
 
-from unidrive_perception.bags import BagWriter, open_bag
+from unidrive_perception.bags.reader import BagWriter, open_bag
 from unidrive_perception.errors import UserError
 from unidrive_perception.image_codec import compressed_to_rgb
 from unidrive_perception.messages import (

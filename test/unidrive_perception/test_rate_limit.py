@@ -5,7 +5,7 @@
 import numpy as np
 import pytest
 
-from unidrive_perception.rate_limit import RateLimit
+from unidrive_perception.node.rate_limit import RateLimit
 
 
 def admitted(times, rate):

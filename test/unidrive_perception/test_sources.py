@@ -21,7 +21,7 @@ from sample_bags import (
     write_video,
 )
 
-from unidrive_perception.bags import BagError, BagWriter, open_bag
+from unidrive_perception.bags.reader import BagError, BagWriter, open_bag
 from unidrive_perception.errors import UserError
 from unidrive_perception.image_codec import rgb_to_compressed
 from unidrive_perception.message_types import default_typestore

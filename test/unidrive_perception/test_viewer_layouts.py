@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from unidrive_perception.diagnostics import CameraHealth
-from unidrive_perception.frame_messages import TOPIC_TYPES
 from unidrive_perception.labels import DETECTION
-from unidrive_perception.launch_plan import NODE_NAME
+from unidrive_perception.launching.plan import NODE_NAME
 from unidrive_perception.message_types import default_typestore
-from unidrive_perception.overlay_colors import line_color
+from unidrive_perception.node.diagnostics import CameraHealth
+from unidrive_perception.node.frame_messages import TOPIC_TYPES
+from unidrive_perception.overlay.colors import line_color
 
 VIEWERS = Path(__file__).resolve().parents[2] / 'config' / 'viewers'
 CAMERAS = ('front', 'left', 'right', 'rear')

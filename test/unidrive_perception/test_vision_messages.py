@@ -12,7 +12,7 @@ import pytest
 from rosbags.convert.converter import is_same_wireformat
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from unidrive_perception.bags import BagWriter, open_bag
+from unidrive_perception.bags.reader import BagWriter, open_bag
 from unidrive_perception.labels import BDD100K_LABELS
 from unidrive_perception.message_types import default_typestore, installed_typestore
 from unidrive_perception.messages import BagFactory, RosFactory, make_header, stamp_of

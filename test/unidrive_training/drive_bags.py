@@ -9,7 +9,7 @@ import json
 import numpy as np
 from sample_bags import PERIOD_NS, RECORDING_DELAY_NS, START_NS, picture
 
-from unidrive_perception.bags import BagWriter
+from unidrive_perception.bags.reader import BagWriter
 from unidrive_perception.image_codec import rgb_to_compressed
 from unidrive_perception.messages import BagFactory, compressed_message, image_message, make_header
 from unidrive_training.cli import main

@@ -5,8 +5,7 @@
 import numpy as np
 import pytest
 
-from unidrive_perception.bags import BagWriter
-from unidrive_perception.diagnostics import Counters
+from unidrive_perception.bags.reader import BagWriter
 from unidrive_perception.errors import UserError
 from unidrive_perception.labels import BDD100K_LABELS
 from unidrive_perception.messages import (
@@ -16,6 +15,7 @@ from unidrive_perception.messages import (
     prediction_messages,
     timing_message,
 )
+from unidrive_perception.node.diagnostics import Counters
 from unidrive_perception.predictor import Prediction, StageTimes
 from unidrive_perception.sources import open_source
 from unidrive_training.demo.report import read_outcome, table, with_results

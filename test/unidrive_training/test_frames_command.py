@@ -19,7 +19,7 @@ from sample_bags import (
     write_rosbag1,
 )
 
-from unidrive_perception.bags import BagWriter, open_bag
+from unidrive_perception.bags.reader import BagWriter, open_bag
 from unidrive_perception.image_codec import rgb_to_compressed
 from unidrive_perception.image_topics import IMAGE
 from unidrive_perception.messages import BagFactory, compressed_message, image_message, make_header

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from unidrive_perception.bags import open_bag
+from unidrive_perception.bags.reader import open_bag
 from unidrive_perception.errors import UserError
 from unidrive_perception.labels import DETECTION, DRIVABLE, SEMANTIC, UNKNOWN
 from unidrive_training import cli

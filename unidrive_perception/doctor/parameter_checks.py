@@ -11,8 +11,8 @@ from typing import Any
 from unidrive_perception.doctor.examination import Examination
 from unidrive_perception.doctor.findings import Finding, fail, ok, warn
 from unidrive_perception.errors import UserError
-from unidrive_perception.parameter_files import fits, read_sections
-from unidrive_perception.parameters import (
+from unidrive_perception.launching.parameter_files import fits, read_sections
+from unidrive_perception.node.parameters import (
     TABLE,
     ParameterError,
     ParameterSpec,

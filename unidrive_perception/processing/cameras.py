@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from unidrive_perception.errors import UserError
 from unidrive_perception.image_topics import SUFFIX
-from unidrive_perception.parameters import TABLE
+from unidrive_perception.node.parameters import TABLE
 
 ROOT = '/perception/'
 """Where the node publishes when it runs under its own name and no namespace."""

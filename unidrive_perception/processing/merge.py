@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from unidrive_perception.bags import LATCHED, BagMessage, BagReader, BagWriter, open_bag
+from unidrive_perception.bags.reader import LATCHED, BagMessage, BagReader, BagWriter, open_bag
 from unidrive_perception.bundle import Bundle
 from unidrive_perception.image_codec import compressed_to_rgb, image_to_rgb
 from unidrive_perception.image_topics import COMPRESSED

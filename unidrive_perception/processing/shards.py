@@ -19,15 +19,15 @@ from typing import Any
 import cv2
 import numpy as np
 
-from unidrive_perception.bags import BagWriter
+from unidrive_perception.bags.reader import BagWriter
 from unidrive_perception.bundle import Bundle
 from unidrive_perception.errors import UserError
-from unidrive_perception.frame_messages import FrameMessages
 from unidrive_perception.image_codec import rgb_to_compressed
 from unidrive_perception.labels import UNKNOWN
 from unidrive_perception.messages import BagFactory, compressed_message
+from unidrive_perception.node.frame_messages import FrameMessages
+from unidrive_perception.node.parameters import TABLE
 from unidrive_perception.overlay import draw_overlay
-from unidrive_perception.parameters import TABLE
 from unidrive_perception.predictor import Prediction, Predictor
 from unidrive_perception.processing.plan import Settings, Shard
 from unidrive_perception.processing.work_folder import WorkFolder

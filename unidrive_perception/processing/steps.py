@@ -16,7 +16,7 @@ import cv2
 import onnxruntime
 from tqdm import tqdm
 
-from unidrive_perception.bags import BagError, BagWriter
+from unidrive_perception.bags.reader import BagError, BagWriter
 from unidrive_perception.bundle import Bundle
 from unidrive_perception.processing.cameras import Camera
 from unidrive_perception.processing.chart import draw_chart

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from unidrive_perception.bags import BagTopic, is_bag, open_bag
+from unidrive_perception.bags.reader import BagTopic, is_bag, open_bag
 from unidrive_perception.image_topics import COMPRESSED, IMAGE, SUFFIX
 from unidrive_perception.sources import (
     FILE_START_NS,

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from unidrive_perception.bags import is_bag, open_bag
+from unidrive_perception.bags.reader import is_bag, open_bag
 from unidrive_perception.errors import UserError
 from unidrive_perception.labels import LabelTable
 from unidrive_perception.messages import (

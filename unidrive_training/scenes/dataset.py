@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from unidrive_perception import image_codec, messages
-from unidrive_perception.bags import BagWriter
+from unidrive_perception.bags.reader import BagWriter
 from unidrive_perception.labels import BDD100K_LABELS
 from unidrive_training.data.bdd100k import Bdd100kWriter
 from unidrive_training.scenes.render import Drive, SceneFrame

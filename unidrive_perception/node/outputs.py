@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from unidrive_perception.frame_messages import FrameMessages
+from unidrive_perception.node.frame_messages import FrameMessages
 
 
 class Outputs:

@@ -1,6 +1,6 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Writes rosbag2 folders without ROS; imported from :mod:`unidrive_perception.bags`."""
+"""Writes rosbag2 folders without ROS; imported from :mod:`unidrive_perception.bags.reader`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from rosbags.interfaces import (
 )
 from rosbags.typesys.store import Typestore
 
-from unidrive_perception.bag_opening import BagError
+from unidrive_perception.bags.opening import BagError
 from unidrive_perception.message_types import default_typestore
 
 STORAGES = {'mcap': rosbag2.StoragePlugin.MCAP, 'sqlite3': rosbag2.StoragePlugin.SQLITE3}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from unidrive_perception.errors import UserError
-from unidrive_perception.frame_messages import TOPIC_TYPES
+from unidrive_perception.node.frame_messages import TOPIC_TYPES
 
 USE_BUNDLE_THRESHOLD = -1.0
 NOT_CAMERAS = ('timing', 'labels', 'enable', *(name for name in TOPIC_TYPES if '/' not in name))

@@ -25,11 +25,11 @@ from rosbags.convert.converter import is_same_wireformat
 from rosbags.interfaces import Qos, QosDurability, QosReliability
 from rosgraph_msgs.msg import Clock
 
-from unidrive_perception.bags import BagMessage, BagReader, BagTopic
+from unidrive_perception.bags.reader import BagMessage, BagReader, BagTopic
 from unidrive_perception.executable import init_ros, split_ros_args
 from unidrive_perception.image_topics import COMPRESSED, IMAGE
 from unidrive_perception.message_types import installed_typestore, message_class
-from unidrive_perception.playback import (
+from unidrive_perception.node.playback import (
     FileRecording,
     Schedule,
     make_parser,

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from unidrive_perception.diagnostics import CameraHealth
-from unidrive_perception.outputs import Outputs
-from unidrive_perception.rate_limit import RateLimit
+from unidrive_perception.node.diagnostics import CameraHealth
+from unidrive_perception.node.outputs import Outputs
+from unidrive_perception.node.rate_limit import RateLimit
 from unidrive_perception.tracking import Tracker
 
 

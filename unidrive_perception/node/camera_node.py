@@ -16,7 +16,6 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from unidrive_perception.diagnostics import CameraHealth
 from unidrive_perception.errors import UserError
 from unidrive_perception.image_bridge import find_cv_bridge
 from unidrive_perception.image_codec import compressed_to_rgb, image_to_rgb
@@ -29,6 +28,7 @@ from unidrive_perception.image_topics import (
     incompatible_qos,
     no_image,
 )
+from unidrive_perception.node.diagnostics import CameraHealth
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError

@@ -16,10 +16,10 @@ from typing import NamedTuple
 from rosbags import rosbag1, rosbag2
 from rosbags.interfaces import Connection
 
-from unidrive_perception.bag_files import is_bag, storage_files
+from unidrive_perception.bags.files import is_bag, storage_files
+from unidrive_perception.bags.unfinished_mcap import UnfinishedMcap, is_unfinished
 from unidrive_perception.bounded_yaml import YamlError, read_bounded_yaml
 from unidrive_perception.errors import UserError, one_line
-from unidrive_perception.unfinished_mcap import UnfinishedMcap, is_unfinished
 
 Reader = rosbag1.Reader | rosbag2.Reader
 

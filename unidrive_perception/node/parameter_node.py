@@ -15,9 +15,9 @@ from rcl_interfaces.msg import (
 )
 from rclpy.node import Node
 
-from unidrive_perception import parameters
 from unidrive_perception.errors import UserError
-from unidrive_perception.parameters import ParameterSpec
+from unidrive_perception.node import parameters
+from unidrive_perception.node.parameters import ParameterSpec
 
 
 class NodeParameters:

@@ -21,9 +21,9 @@ from rosbags.interfaces import (
 )
 from rosbags.typesys.store import Typestore
 
-from unidrive_perception.bag_files import is_bag
-from unidrive_perception.bag_opening import LATEST_NS, BagError, close, open_files, reason
-from unidrive_perception.bag_writer import FOREVER, LATCHED, STORAGES, BagWriter
+from unidrive_perception.bags.files import is_bag
+from unidrive_perception.bags.opening import LATEST_NS, BagError, close, open_files, reason
+from unidrive_perception.bags.writer import FOREVER, LATCHED, STORAGES, BagWriter
 from unidrive_perception.errors import quoted
 from unidrive_perception.message_types import BagTypes
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unidrive_perception.bag_files import is_bag
+from unidrive_perception.bags.files import is_bag
 from unidrive_perception.errors import UserError
 from unidrive_perception.image_topics import image_topic
-from unidrive_perception.launch_arguments import PERCEPTION, PLACE, REPLAY, split_names
-from unidrive_perception.parameter_files import fits, node_parameters, read_sections
+from unidrive_perception.launching.arguments import PERCEPTION, PLACE, REPLAY, split_names
+from unidrive_perception.launching.parameter_files import fits, node_parameters, read_sections
 from unidrive_perception.resources import config_path
 
 NODE_NAME = 'perception'

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from unidrive_perception.color_mask import color_mask
 from unidrive_perception.drivable_messages import drivable_area_message, drivable_grid_message
 from unidrive_perception.image_codec import rgb_to_compressed
 from unidrive_perception.labels import LabelTable
@@ -24,7 +23,7 @@ from unidrive_perception.messages import (
     mask_message,
     result_message,
 )
-from unidrive_perception.overlay import OverlayStyle, draw_overlay
+from unidrive_perception.overlay import OverlayStyle, color_mask, draw_overlay
 from unidrive_perception.predictor import Prediction
 from unidrive_perception.vision_messages import detection_2d_array_message
 

@@ -14,15 +14,15 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from unidrive_perception.diagnostics import Counters
 from unidrive_perception.errors import UserError
-from unidrive_perception.frame_messages import FrameMessages
-from unidrive_perception.frames import Batch, LatestFrames
 from unidrive_perception.image_codec import ImageDecodeError
 from unidrive_perception.messages import MessageFactory, stamp_of, timing_message
-from unidrive_perception.parameters import USE_BUNDLE_THRESHOLD
+from unidrive_perception.node.diagnostics import Counters
+from unidrive_perception.node.frame_messages import FrameMessages
+from unidrive_perception.node.frames import Batch, LatestFrames
+from unidrive_perception.node.parameters import USE_BUNDLE_THRESHOLD
+from unidrive_perception.node.stream import CameraStream, Decoded, Received
 from unidrive_perception.predictor import Prediction, Predictor
-from unidrive_perception.stream import CameraStream, Decoded, Received
 from unidrive_perception.tracking import WEAK_SHARE
 
 Settings = Mapping[str, Any]

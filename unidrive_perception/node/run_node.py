@@ -15,8 +15,8 @@ from rclpy.signals import SignalHandlerOptions
 
 from unidrive_perception.errors import UserError
 from unidrive_perception.executable import init_ros
-from unidrive_perception.lifecycle_node import PerceptionNode
-from unidrive_perception.memory import limit_arenas
+from unidrive_perception.node.lifecycle_node import PerceptionNode
+from unidrive_perception.node.memory import limit_arenas
 
 
 def run(argv: list[str]) -> int:

@@ -21,20 +21,20 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool
 
-from unidrive_perception.camera_node import CameraTopics
-from unidrive_perception.diagnostics import OK, STALE, WARN, Report, resident_mb
 from unidrive_perception.errors import UserError
-from unidrive_perception.frames import FrameWorker
 from unidrive_perception.image_bridge import find_cv_bridge
-from unidrive_perception.memory import give_back_memory
 from unidrive_perception.messages import RosFactory
-from unidrive_perception.model_loader import ModelLoading, check_bundle, load_model
-from unidrive_perception.outputs import Outputs
-from unidrive_perception.parameter_node import NodeParameters
-from unidrive_perception.pipeline import Pipeline
+from unidrive_perception.node.camera_node import CameraTopics
+from unidrive_perception.node.diagnostics import OK, STALE, WARN, Report, resident_mb
+from unidrive_perception.node.frames import FrameWorker
+from unidrive_perception.node.memory import give_back_memory
+from unidrive_perception.node.model_loader import ModelLoading, check_bundle, load_model
+from unidrive_perception.node.outputs import Outputs
+from unidrive_perception.node.parameter_node import NodeParameters
+from unidrive_perception.node.pipeline import Pipeline
+from unidrive_perception.node.publishers_node import ResultPublishers
+from unidrive_perception.node.stream import CameraStream
 from unidrive_perception.predictor import Predictor
-from unidrive_perception.publishers_node import ResultPublishers
-from unidrive_perception.stream import CameraStream
 
 NODE_NAME = 'perception'
 LOOK_AROUND_S = 0.1

@@ -12,8 +12,8 @@ import numpy as np
 
 from unidrive_perception.geometry import Size
 from unidrive_perception.labels import Color, LabelTable
-from unidrive_perception.overlay_colors import brightness, line_color
-from unidrive_perception.overlay_text import BLACK, WHITE, line_width, text_cover, text_size
+from unidrive_perception.overlay.colors import brightness, line_color
+from unidrive_perception.overlay.text import BLACK, WHITE, line_width, text_cover, text_size
 from unidrive_perception.predictor import Prediction
 
 _MOST_HIDDEN = 0.7  # of an object, or of several together, before a caption is left out

@@ -11,8 +11,8 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from std_msgs.msg import Header
 
 from unidrive_perception.bundle import TASKS
-from unidrive_perception.frame_messages import TOPIC_TYPES
 from unidrive_perception.messages import RosFactory, labels_message
+from unidrive_perception.node.frame_messages import TOPIC_TYPES
 from unidrive_perception.predictor import Predictor
 from unidrive_perception.vision_messages import (
     DETECTIONS,

@@ -9,7 +9,7 @@ import numpy as np
 
 from unidrive_perception.geometry import Size
 from unidrive_perception.labels import UNKNOWN, LabelTable
-from unidrive_perception.overlay_text import line_width
+from unidrive_perception.overlay.text import line_width
 
 SEMANTIC_OPACITY = 0.25
 DRIVABLE_OPACITY = 0.4

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from unidrive_perception.labels import Color, LabelTable
-from unidrive_perception.overlay_boxes import Rectangle
-from unidrive_perception.overlay_colors import line_color
-from unidrive_perception.overlay_text import BLACK, WHITE, lay, plate, text_cover, text_size, write
+from unidrive_perception.overlay.boxes import Rectangle
+from unidrive_perception.overlay.colors import line_color
+from unidrive_perception.overlay.text import BLACK, WHITE, lay, plate, text_cover, text_size, write
 
 _GREY = (200, 200, 200)
 _RIM = (120, 120, 120)  # some colours of areas are as dark as the plate

@@ -11,9 +11,9 @@ import numpy as np
 
 from unidrive_perception.geometry import Letterbox
 from unidrive_perception.labels import LabelTable
-from unidrive_perception.overlay_boxes import draw_captions, draw_frames
-from unidrive_perception.overlay_legend import area_rows, draw_legend, draw_status, object_rows
-from unidrive_perception.overlay_tint import tint
+from unidrive_perception.overlay.boxes import draw_captions, draw_frames
+from unidrive_perception.overlay.legend import area_rows, draw_legend, draw_status, object_rows
+from unidrive_perception.overlay.tint import tint
 from unidrive_perception.predictor import Prediction
 
 MASKS = ('both', 'semantic', 'drivable', 'none')

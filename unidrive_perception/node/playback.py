@@ -3,8 +3,8 @@
 """What the bag player plays, and when. Without ROS.
 
 A recording has ``topics``, ``start_ns``, ``end_ns``, ``messages()`` and ``damage`` like
-:class:`unidrive_perception.bags.BagReader`, which is one; :class:`FileRecording` makes one of a
-video or an image folder.
+:class:`unidrive_perception.bags.reader.BagReader`, which is one; :class:`FileRecording` makes one
+of a video or an image folder.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
-from unidrive_perception.bags import BagMessage, BagReader, BagTopic, is_bag, open_bag
+from unidrive_perception.bags.reader import BagMessage, BagReader, BagTopic, is_bag, open_bag
 from unidrive_perception.errors import UserError
 from unidrive_perception.image_codec import rgb_to_compressed
 from unidrive_perception.image_topics import COMPRESSED, IMAGE, SUFFIX

@@ -21,7 +21,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from rosbags.interfaces import Qos, QosDurability, QosReliability
 
-from unidrive_perception.bags import LATCHED, STORAGES, BagError, BagWriter
+from unidrive_perception.bags.reader import LATCHED, STORAGES, BagError, BagWriter
 from unidrive_perception.errors import UserError
 from unidrive_perception.executable import init_ros, split_ros_args
 from unidrive_perception.message_types import installed_typestore, message_class

@@ -12,8 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from unidrive_perception.bundle import TASKS
-from unidrive_perception.overlay import MASKS
-from unidrive_perception.parameter_spec import (
+from unidrive_perception.node.parameter_spec import (
     USE_BUNDLE_THRESHOLD,
     CameraNames,
     Choices,
@@ -21,6 +20,7 @@ from unidrive_perception.parameter_spec import (
     ParameterSpec,
     ScoreThreshold,
 )
+from unidrive_perception.overlay import MASKS
 from unidrive_perception.predictor import DEVICES
 
 __all__ = ['PARAMETERS', 'TABLE', 'USE_BUNDLE_THRESHOLD', 'ParameterError', 'ParameterSpec']
