@@ -44,7 +44,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--minutes', type=float, default=30.0)
     parser.add_argument('--model', type=Path, default=default_bundle(), help='bundle folder')
-    parser.add_argument('--rate', type=float, default=10.0, help='images per second and camera')
+    parser.add_argument('--rate', type=float, default=20.0, help='images per second and camera')
     parser.add_argument('--cycles', type=int, help='of the lifecycle; default: 100 in 30 minutes')
     parser.add_argument('--seed', type=int, default=0, help='of all that is random')
     parser.add_argument('--report', type=Path, help='file for the table, beside the output')
