@@ -11,6 +11,8 @@ import pytest
 from live_node import Graph, NodeProcess, image_message, number_of, wait_until
 from tiny_bundle import RED, street, write_tiny_bundle
 
+from unidrive_perception.bundle import file_sha256
+
 pytestmark = pytest.mark.ros
 
 SMALL = street(96, 160)
@@ -190,8 +192,6 @@ def test_another_model_takes_over_between_two_images(start, graph, tmp_path):
 def test_a_model_that_breaks_leaves_the_old_one_in_use(start, graph, bundle, tmp_path):
     from rcl_interfaces.srv import GetParameters
 
-    from unidrive_perception.bundle import file_sha256
-
     node = start()
     heard = listen(graph, 'result')
     camera = camera_for(graph)
@@ -342,3 +342,40 @@ def test_a_red_picture_is_found_red(start, graph):
         box = result.detections.detections[0].box
         edges = (box.x_min, box.y_min, box.x_max, box.y_max)
         np.testing.assert_allclose(edges, (0, 0, width, height), atol=1.5)
+
+
+def test_a_program_that_breaks_in_the_folder_in_use_is_refused_once(start, graph, tmp_path):
+    """A failed export over the model that runs: the parameter goes back and nothing is tried."""
+    folder = write_tiny_bundle(tmp_path / 'mine')
+    node = start(model_path=folder)
+    heard = listen(graph, 'result')
+    camera = camera_for(graph)
+    answer(camera, heard, 1)
+    digest = file_sha256(folder / 'model.onnx')
+    (folder / 'model.onnx').write_bytes(b'no program')
+    manifest = folder / 'manifest.yaml'
+    manifest.write_text(manifest.read_text().replace(digest, file_sha256(folder / 'model.onnx')))
+    assert set_parameter(graph, 'model_path', str(folder)).successful
+    node.wait_for('stays in use')
+    time.sleep(1.0)
+    assert node.log.count('stays in use') == 1
+    answer(camera, heard, 2)
+
+
+@pytest.mark.parametrize('topic', ['image.subscription', 'perception/labels.publisher'])
+def test_a_misspelt_qos_override_is_told_at_the_start(start, topic):
+    node = start('-p', f'qos_overrides./{topic}.reliability:=besteffort')
+    assert node.exit_code() == 1
+    assert f'the parameters qos_overrides./{topic}.* do not fit' in node.log
+    assert 'reliable or best_effort' in node.log and 'Traceback' not in node.log
+
+
+def test_a_disabled_camera_is_stale(start, graph):
+    from std_srvs.srv import SetBool
+
+    start(lazy='false')
+    health = diagnostics(graph)
+    wait_until(lambda: status_of(health, '/image'), 'a status')
+    graph.call(SetBool, '/perception/enable', SetBool.Request(data=False))
+    wait_until(lambda: status_of(health, '/image')[0] == 3, 'a STALE status')
+    assert status_of(health, '/image')[1] == 'the node is disabled by ~/enable'

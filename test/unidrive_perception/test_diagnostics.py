@@ -4,7 +4,15 @@
 
 import pytest
 
-from unidrive_perception.node.diagnostics import ERROR, OK, STALE, WARN, CameraHealth, resident_mb
+from unidrive_perception.node.diagnostics import (
+    ERROR,
+    OK,
+    STALE,
+    WARN,
+    CameraHealth,
+    Report,
+    resident_mb,
+)
 
 
 @pytest.fixture
@@ -101,7 +109,7 @@ def test_late_images(health):
 
 
 def test_nobody_listens_is_no_trouble(health):
-    report = health.report(200.0, 5.0, idle='idle: nobody listens')
+    report = health.report(200.0, 5.0, idle=Report(OK, 'idle: nobody listens', {}))
     assert (report.level, report.message) == (OK, 'idle: nobody listens')
     health.resumed(200.0)
     assert health.silence(201.0) == 1.0

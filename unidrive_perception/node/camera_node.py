@@ -29,6 +29,7 @@ from unidrive_perception.image_topics import (
     no_image,
 )
 from unidrive_perception.node.diagnostics import CameraHealth
+from unidrive_perception.node.qos_node import qos_overrides_of
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
@@ -54,7 +55,8 @@ class CameraTopics:
     ) -> None:
         """Name the topics, which may be relative and remapped; subscribes to nothing yet.
 
-        ``transport`` and ``reliability`` are those of the node's parameters.
+        ``transport`` and ``reliability`` are those of the node's parameters. Raises
+        :class:`UserError` for a topic or a QoS override that cannot be.
         """
         self._node, self._on_image = node, received
         try:
@@ -78,6 +80,8 @@ class CameraTopics:
             warn = functools.partial(node.get_logger().warning, once=True)
             bridge = find_cv_bridge().bridge
             self.decode = functools.partial(image_to_rgb, bridge=bridge, warn=warn)
+        with qos_overrides_of(self.topic, 'subscription'):  # now, not with the first listener
+            node.destroy_subscription(self._subscribe_to_images())
 
     def listen(self, to_images: bool, to_infos: bool) -> None:
         """Subscribe to what is wanted and is not subscribed to yet, and the other way round."""
@@ -96,7 +100,7 @@ class CameraTopics:
             )
         elif self._infos and not to_infos:
             self._node.destroy_subscription(self._infos)
-            self._infos = None
+            self._infos = self.info = None  # an old one may be that of another resolution
 
     @property
     def is_listening(self) -> bool:

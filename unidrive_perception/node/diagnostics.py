@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How well one camera is served: counters, rates over a few seconds, and a verdict. No ROS here.
 
-Times are seconds of any steady clock. GPU memory is not reported: the model runs in onnxruntime,
-which does not tell how much it holds.
+Times are seconds of any steady clock. GPU memory is not reported: ONNX Runtime does not tell how
+much it holds.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ class CameraHealth:
         with self._lock:
             return self._counters
 
-    def report(self, now: float, stale_after: float, idle: str = '') -> Report:
+    def report(self, now: float, stale_after: float, idle: Report | None = None) -> Report:
         """Judge the last few reports' time; to be called once a second.
 
         ``idle`` says why no images are expected, where that is so.
@@ -175,8 +175,8 @@ class CameraHealth:
         p50, p95, p99 = np.percentile(latencies, (50, 95, 99))
         recent, seconds = counters - before, max(now - start, 1e-9)
         level, message = self._verdict(recent, silence, stale_after, problem)
-        if idle:
-            level, message = OK, idle
+        if idle and level != ERROR:
+            level, message = idle.level, idle.message
         values = {
             'input rate [Hz]': f'{recent.received / seconds:.1f}',
             'output rate [Hz]': f'{recent.processed / seconds:.1f}',

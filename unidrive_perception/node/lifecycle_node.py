@@ -9,13 +9,12 @@ decodes, predicts and publishes. Nothing a camera sends ends the node.
 from __future__ import annotations
 
 import functools
+import threading
 import time
 import traceback
-import weakref
 from collections.abc import Callable
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
@@ -25,14 +24,14 @@ from unidrive_perception.errors import UserError
 from unidrive_perception.image_bridge import find_cv_bridge
 from unidrive_perception.messages import RosFactory
 from unidrive_perception.node.camera_node import CameraTopics
-from unidrive_perception.node.diagnostics import OK, STALE, WARN, Report, resident_mb
+from unidrive_perception.node.diagnostics import OK, STALE, Report
 from unidrive_perception.node.frames import FrameWorker
-from unidrive_perception.node.memory import give_back_memory
-from unidrive_perception.node.model_loader import ModelLoading, check_bundle, load_model
+from unidrive_perception.node.model_slot import LOADING_THREAD, ModelSlot
 from unidrive_perception.node.outputs import Outputs
 from unidrive_perception.node.parameter_node import NodeParameters
 from unidrive_perception.node.pipeline import Pipeline
 from unidrive_perception.node.publishers_node import ResultPublishers
+from unidrive_perception.node.status_node import StatusPublisher, own_report
 from unidrive_perception.node.stream import CameraStream
 from unidrive_perception.predictor import Predictor
 
@@ -62,31 +61,48 @@ def _transition(on_exception: TransitionCallbackReturn) -> Callable:
     return decorate
 
 
+def _never_ends_the_node(callback: Callable) -> Callable:
+    """Log what goes wrong in a timer, instead of letting it out of the executor."""
+
+    @functools.wraps(callback)
+    def run(self: PerceptionNode) -> None:
+        try:
+            callback(self)
+        except Exception:
+            trace = traceback.format_exc()
+            self.get_logger().error(
+                f'{callback.__name__} failed\n{trace}', throttle_duration_sec=10.0
+            )
+
+    return run
+
+
 class PerceptionNode(LifecycleNode):
     """Subscribes to cameras, publishes what the model sees, and says how it is doing."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, ended: threading.Event | None = None, **options: Any) -> None:
         """Declare the parameters; ``options`` are those of ``rclpy.node.Node``.
 
-        Raises :class:`UserError` when a parameter is wrong or ``unidrive_msgs`` is missing.
+        Once ``ended`` is set a model is no longer waited for. Raises :class:`UserError` when a
+        parameter is wrong or ``unidrive_msgs`` is missing.
         """
         self._make = RosFactory()  # first: without our messages nothing below makes sense
         super().__init__(NODE_NAME, **options)
-        self._model: Predictor | None = None
-        self._loading: ModelLoading | None = None
-        self._replaced: weakref.ref[Predictor] | None = None
+        self._ended = ended or threading.Event()
+        self._slot = ModelSlot()
         self._results: ResultPublishers | None = None
         self._pipeline: Pipeline | None = None
         self._worker: FrameWorker | None = None
         self._cameras: dict[str, CameraTopics] = {}
         self._streams: dict[str, CameraStream] = {}
         self._is_enabled = True
-        self._settings = NodeParameters(self, self._on_changing, self._look_around)
-        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        self._is_going_back = False  # to the path of the model that stays in use
+        self._settings = NodeParameters(self, self._on_changing, self._on_changed)
+        self._status = StatusPublisher(self)
         self.create_service(SetBool, '~/enable', self._on_enable)
         # steady: a paused simulation must not stop the warnings
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(1.0, self._tell_diagnostics, clock=steady)
+        self.create_timer(1.0, self._each_second, clock=steady)
         self.create_timer(LOOK_AROUND_S, self._look_around, clock=steady)
 
     @property
@@ -99,11 +115,14 @@ class PerceptionNode(LifecycleNode):
         success = TransitionCallbackReturn.SUCCESS
         return self.trigger_configure() == success and self.trigger_activate() == success
 
+    @property
+    def is_loading(self) -> bool:
+        """Whether a model is being loaded, in a thread that cannot be stopped."""
+        return any(thread.name == LOADING_THREAD for thread in threading.enumerate())
+
     def close(self) -> None:
-        """End the threads and the node, in whatever state it is."""
+        """End the work and the node, in whatever state it is."""
         self._stop_receiving()
-        if self._loading:
-            self._loading.wait()
         self.destroy_node()
 
     # transitions ----------------------------------------------------------------------------
@@ -112,15 +131,15 @@ class PerceptionNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model, run it until it is warm, and offer the result topics."""
         settings = self._settings.values
-        bundle = check_bundle(settings['model_path'])
-        loaded = load_model(bundle, settings['device'], settings['threads'])
-        self._model = loaded.predictor
+        sentence = self._slot.load(
+            settings['model_path'], settings['device'], settings['threads'], self._ended
+        )
         # tries it in a process of its own, once: better now than at activation
         self.get_logger().info(find_cv_bridge().sentence)
         self._results = ResultPublishers(
             self, self._make, settings['cameras'], settings['result_reliability']
         )
-        self.get_logger().info(loaded.sentence)
+        self.get_logger().info(sentence)
         return TransitionCallbackReturn.SUCCESS
 
     @_transition(on_exception=TransitionCallbackReturn.FAILURE)
@@ -128,22 +147,21 @@ class PerceptionNode(LifecycleNode):
         """Begin to work on images and, when that went well, publish the label tables."""
         for name in self._settings.values['cameras']:
             self._add_camera(name)
-        self._pipeline = Pipeline(
-            self._model,
+        self._pipeline = pipeline = Pipeline(
+            self._slot.model,
             self._streams,
             self._make,
             settings=lambda: self._settings.values,
             now_ns=lambda: self.get_clock().now().nanoseconds,
             log=self.get_logger(),
-            is_alive=self.context.ok,
+            announce=self._announce,
         )
-        pipeline = self._pipeline
         self._worker = FrameWorker(
             pipeline.frames, pipeline.work, pipeline.failed, pipeline.limits
         )
         super().on_activate(state)  # from now on the result topics publish
-        self._results.publish_labels(self._model)
-        self._look_around()
+        self._announce(self._slot.model)
+        self._listen()
         self._tell_what_it_waits_for()
         return TransitionCallbackReturn.SUCCESS
 
@@ -192,12 +210,10 @@ class PerceptionNode(LifecycleNode):
         self._cameras, self._streams = {}, {}
 
     def _release(self) -> None:
-        if self._loading:
-            self._loading.wait()
         if self._results:
             self._results.destroy()
-        self._model = self._results = self._loading = None
-        give_back_memory()
+        self._results = None
+        self._slot.release()
 
     # cameras --------------------------------------------------------------------------------
 
@@ -210,7 +226,10 @@ class PerceptionNode(LifecycleNode):
             lambda message: self._pipeline.receive(name, message),
         )
         if topics.topic in (camera.topic for camera in self._cameras.values()):
-            raise UserError(f'two cameras listen to {topics.topic}: {name!r} is the second')
+            raise UserError(
+                f'two cameras listen to {topics.topic}: give {name!r} another one with the '
+                f'parameter {name}.image_topic'
+            )
         self._cameras[name] = topics
         self._streams[name] = CameraStream(
             name,
@@ -221,8 +240,17 @@ class PerceptionNode(LifecycleNode):
             info=lambda: topics.info,
         )
 
+    @_never_ends_the_node
+    def _each_second(self) -> None:
+        self._tell_diagnostics()
+
+    @_never_ends_the_node
     def _look_around(self) -> None:
-        """Listen to the cameras whose results somebody listens to; take over a model."""
+        self._listen()
+        self._swap_model()
+
+    def _listen(self) -> None:
+        """Subscribe to the cameras whose results somebody listens to, and only to those."""
         lazy = self._settings.values['lazy']
         for name, camera in self._cameras.items():
             wanted = self._streams[name].outputs.wanted()
@@ -230,11 +258,6 @@ class PerceptionNode(LifecycleNode):
                 to_images=self._is_enabled and bool(wanted or not lazy),
                 to_infos=self._is_enabled and 'camera_info' in wanted,
             )
-        if self._loading and self._loading.is_done:
-            self._take_over_model()
-        if self._replaced and not self._replaced():  # the last batch with it is done
-            self._replaced = None
-            give_back_memory()
 
     def _tell_what_it_waits_for(self) -> None:
         idle = [camera.topic for camera in self._cameras.values() if not camera.is_listening]
@@ -249,43 +272,44 @@ class PerceptionNode(LifecycleNode):
         if request.data != self._is_enabled:
             self.get_logger().info('enabled' if request.data else 'disabled by ~/enable')
         self._is_enabled = request.data
-        self._look_around()
+        self._listen()
         response.success, response.message = True, self._state()
         return response
 
-    # model ----------------------------------------------------------------------------------
+    # model and diagnostics --------------------------------------------------------------------
 
     def _on_changing(self, changes: dict[str, Any]) -> None:
-        """Refuse a model that cannot be; else load it aside."""
+        """Refuse a model that cannot be; else begin to load it aside."""
         path = changes.get('model_path')
-        if path is None or self._model is None:
-            return  # without a model, the next configuration takes it
-        if self._loading:
-            raise UserError(f'{self._loading.path} is being loaded: try again when it is done')
-        bundle = check_bundle(path)
-        if bundle.folder != self._model.bundle.folder or bundle.manifest != (
-            self._model.bundle.manifest
-        ):
+        # without a model, the next configuration takes it
+        if path is not None and self._slot.model and not self._is_going_back:
             values = self._settings.values
-            self._loading = ModelLoading(bundle, values['device'], values['threads'])
+            self._slot.begin_swap(path, values['device'], values['threads'])
 
-    def _take_over_model(self) -> None:
+    def _on_changed(self, changes: dict[str, Any]) -> None:
+        if 'score_threshold' in changes and self._pipeline:
+            self._announce(self._slot.model)  # the tables name it
+        self._listen()
+
+    def _swap_model(self) -> None:
         """Work on with the model that was loaded aside, or stay with the old one."""
-        loading, self._loading = self._loading, None
-        try:
-            loaded = loading.result()
-        except Exception as error:
-            old = str(self._model.bundle.folder)
-            self.get_logger().error(f'{error}; {old} stays in use')
-            self.set_parameters([Parameter('model_path', value=old)])
+        change = self._slot.finish_swap()
+        if change is None:
             return
-        self._replaced, self._model = weakref.ref(self._model), loaded.predictor
-        if self._pipeline:
-            self._pipeline.model = self._model
-            self._results.publish_labels(self._model)
-        self.get_logger().info(loaded.sentence)
+        if change.succeeded:
+            self.get_logger().info(change.sentence)
+            if self._pipeline:
+                self._pipeline.model = self._slot.model
+        else:
+            self.get_logger().error(change.sentence)
+            self._is_going_back = True
+            self.set_parameters([Parameter('model_path', value=self._slot.path)])
+            self._is_going_back = False
 
-    # diagnostics ------------------------------------------------------------------------------
+    def _announce(self, model: Predictor) -> None:
+        """Tell what the class ids of the results mean from now on; any thread."""
+        threshold = self._settings.values['score_threshold']
+        self._results.publish_labels(model, threshold)
 
     def _state(self) -> str:
         """In one sentence, what the node is doing."""
@@ -298,33 +322,13 @@ class PerceptionNode(LifecycleNode):
 
     def _tell_diagnostics(self) -> None:
         now, limit = time.monotonic(), self._settings.values['no_image_warning_s']
-        statuses = [self._status('node', self._own_report())]
+        idle = Report(OK, 'idle: nobody listens to its results', {})
+        if not self._is_enabled:
+            idle = Report(STALE, self._state(), {})
+        reports = {}
         for camera in self._cameras.values():
             camera.watch(now, limit)
-            idle = '' if camera.is_listening else 'idle: nobody listens to its results'
-            report = camera.health.report(now, limit, idle)
-            statuses.append(self._status(camera.topic, report))
-        message = DiagnosticArray(status=statuses)
-        message.header.stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(message)
-
-    def _own_report(self) -> Report:
-        level = OK if self._pipeline and self._is_enabled else STALE
-        values = {'memory [MB]': f'{resident_mb():.0f}'}
-        if self._model:
-            manifest = self._model.bundle.manifest
-            values['model'] = manifest.name
-            values['model sha256'] = manifest.program.sha256
-            values['device'] = self._model.device
-        if self._loading:
-            return Report(WARN, f'{self._loading.path} is being loaded', values)
-        return Report(level, self._state(), values)
-
-    def _status(self, subject: str, report: Report) -> DiagnosticStatus:
-        return DiagnosticStatus(
-            level=bytes([report.level]),
-            name=f'{self.get_fully_qualified_name()}: {subject}',
-            message=report.message,
-            hardware_id=subject,
-            values=[KeyValue(key=key, value=value) for key, value in report.values.items()],
-        )
+            instead = None if camera.is_listening else idle
+            reports[camera.topic] = camera.health.report(now, limit, instead)
+        is_working = bool(self._pipeline) and self._is_enabled
+        self._status.publish(own_report(self._slot, is_working, self._state()), reports)

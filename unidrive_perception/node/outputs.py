@@ -25,8 +25,17 @@ class Outputs:
         return [n for n, p in self.publishers.items() if p.get_subscription_count()]
 
     def publish(self, messages: FrameMessages) -> None:
-        """Publish those of ``messages`` that are wanted."""
+        """Publish those of ``messages`` that are wanted.
+
+        One that fails keeps none of the others back; the first error is raised at the end.
+        """
+        errors = []
         for name in self.wanted():
-            message = None if name == 'timing' else messages.get(name)
-            if message is not None:
-                self.publishers[name].publish(message)
+            try:
+                message = None if name == 'timing' else messages.get(name)
+                if message is not None:
+                    self.publishers[name].publish(message)
+            except Exception as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]

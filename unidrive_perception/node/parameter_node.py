@@ -24,15 +24,15 @@ class NodeParameters:
     """The parameters of a node.
 
     ``values`` is replaced as a whole at each change, so that a thread which has taken it sees one
-    state of all. ``changing(changes)`` may refuse a change by raising a UserError; ``changed()``
-    is told afterwards.
+    state of all. ``changing(changes)`` may refuse a change by raising a UserError;
+    ``changed(changes)`` is told afterwards.
     """
 
     def __init__(
         self,
         node: Node,
         changing: Callable[[dict[str, Any]], None],
-        changed: Callable[[], None],
+        changed: Callable[[dict[str, Any]], None],
     ) -> None:
         """Declare them; raises :class:`~.parameters.ParameterError` for a wrong value."""
         self._node, self._changing, self._changed = node, changing, changed
@@ -77,7 +77,7 @@ class NodeParameters:
         except UserError as error:
             return SetParametersResult(successful=False, reason=str(error))
         self.values = {**self.values, **values}
-        self._changed()
+        self._changed(values)
         return SetParametersResult(successful=True)
 
 

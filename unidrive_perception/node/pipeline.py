@@ -26,6 +26,11 @@ from unidrive_perception.predictor import Prediction, Predictor
 from unidrive_perception.tracking import WEAK_SHARE
 
 Settings = Mapping[str, Any]
+QUIET_S = 1.0
+"""Between two sentences about the bad images of one camera."""
+
+ALIVE_S = 1.0
+"""Without an image for so long, the others do not wait for a camera."""
 
 
 class Pipeline:
@@ -42,19 +47,18 @@ class Pipeline:
         settings: Callable[[], Settings],
         now_ns: Callable[[], int],
         log: Any,
-        is_alive: Callable[[], bool] = lambda: True,
+        announce: Callable[[Predictor], None] = lambda model: None,
     ) -> None:
         """Work for ``streams``, by name of the camera.
 
         ``settings()`` gives the values of all parameters, ``now_ns()`` the ROS time (0: not yet
-        known), ``log`` is a logger of rclpy, ``is_alive()`` is false once Ctrl-C has taken the
-        publishers away.
+        known), ``log`` is a logger of rclpy; ``announce(model)`` is called before the first
+        results of another model.
         """
-        self.model = model
+        self.model = self._announced = model
         self.frames = LatestFrames()
         self._streams, self._make, self._settings = streams, make, settings
-        self._now_ns, self._log, self._is_alive = now_ns, log, is_alive
-        self._followed_classes = model.labels.get('detection')
+        self._now_ns, self._log, self._announce = now_ns, log, announce
 
     def receive(self, camera: str, message: Any) -> None:
         """Keep the newest image of a camera, unless it comes too early for ``max_rate``."""
@@ -70,13 +74,16 @@ class Pipeline:
         """How many images go through the model together, and how long (s) the first may wait."""
         settings = self._settings()
         largest = settings['max_batch'] or (16 if self.model.device == 'cuda' else 1)
-        return min(largest, len(self._streams)), settings['batch_wait_ms'] / 1e3
+        now = time.monotonic()
+        alive = sum(s.health.silence(now) < ALIVE_S for s in self._streams.values())
+        return max(1, min(largest, alive)), settings['batch_wait_ms'] / 1e3
 
     def work(self, batch: Batch) -> None:
         """Take images from messages to published results."""
         model, settings = self.model, self._settings()
         _apply(settings, model)
-        self._check_classes(model)
+        if model is not self._announced:
+            self._begin_with(model)
         decoded = [self._decode(camera, received, settings) for camera, received in batch]
         ready = [image for image in decoded if image]
         for image, prediction in zip(ready, self._predict(model, ready), strict=True):
@@ -90,13 +97,13 @@ class Pipeline:
         for camera, _ in batch:
             self._failed(self._streams[camera], error)
 
-    def _check_classes(self, model: Predictor) -> None:
-        """End all tracks where a new model has other classes: those of objects hold no more."""
-        classes = model.labels.get('detection')
-        if classes != self._followed_classes:
-            self._followed_classes = classes
+    def _begin_with(self, model: Predictor) -> None:
+        """Announce another model, and end all tracks where its classes are others."""
+        if model.labels.get('detection') != self._announced.labels.get('detection'):
             for stream in self._streams.values():
                 stream.tracker.reset()
+        self._announced = model
+        self._announce(model)
 
     def _decode(self, camera: str, received: Received, settings: Settings) -> Decoded | None:
         """The pixels of an image; None where it is too old or cannot be decoded."""
@@ -110,7 +117,7 @@ class Pipeline:
             rgb = stream.decode(message)
         except ImageDecodeError as error:
             stream.health.bad(str(error))
-            self._log.error(f'{stream.topic}: {error}', throttle_duration_sec=1.0)
+            self._tell(stream, str(error))
             return None
         except Exception as error:  # of ours: the other images of the batch go on
             self._failed(stream, error)
@@ -176,9 +183,7 @@ class Pipeline:
         stream, stamp = image.stream, stamp_of(image.message.header)
         if stamp < stream.last_stamp_ns:
             back = (stream.last_stamp_ns - stamp) / 1e9
-            self._log.info(
-                f'{stream.topic}: stamps jumped back by {back:.3f} s', throttle_duration_sec=1.0
-            )
+            self._log.info(f'{stream.topic}: stamps jumped back by {back:.3f} s')
             stream.tracker.reset()
         stream.last_stamp_ns = stamp
         if not settings['tracking']:
@@ -209,21 +214,23 @@ class Pipeline:
 
     def _failed(self, stream: CameraStream, error: Exception) -> None:
         """Count an image that our own code failed on."""
-        if self._is_alive():
-            stream.health.failed(f'{type(error).__name__}: {error}')
-        else:  # given up at the end, like those that still wait
-            stream.health.dropped()
+        stream.health.failed(f'{type(error).__name__}: {error}')
         self._tell_error(stream, error)
 
     def _tell_error(self, stream: CameraStream, error: Exception) -> None:
-        if not self._is_alive():
-            return
         if isinstance(error, UserError):
             trace = str(error)
         else:
             lines = traceback.format_exception(type(error), error, error.__traceback__)
             trace = '\n' + ''.join(lines)
-        self._log.error(f'{stream.topic}: image failed: {trace}', throttle_duration_sec=1.0)
+        self._tell(stream, f'image failed: {trace}')
+
+    def _tell(self, stream: CameraStream, problem: str) -> None:
+        """Log a problem of a camera, at most one in a second."""
+        now = time.monotonic()
+        if now >= stream.quiet_until:
+            stream.quiet_until = now + QUIET_S
+            self._log.error(f'{stream.topic}: {problem}')
 
     def _age_ms(self, header: Any) -> float:
         """Milliseconds from the stamp to now on the ROS clock; NaN while either is not set."""

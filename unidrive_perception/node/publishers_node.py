@@ -13,6 +13,8 @@ from std_msgs.msg import Header
 from unidrive_perception.bundle import TASKS
 from unidrive_perception.messages import RosFactory, labels_message
 from unidrive_perception.node.frame_messages import TOPIC_TYPES
+from unidrive_perception.node.parameters import USE_BUNDLE_THRESHOLD
+from unidrive_perception.node.qos_node import qos_overrides_of
 from unidrive_perception.predictor import Predictor
 from unidrive_perception.vision_messages import (
     DETECTIONS,
@@ -21,7 +23,6 @@ from unidrive_perception.vision_messages import (
     label_info_message,
 )
 
-LATCHED_QOS = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 RESULT_DEPTH = 5
 """Images that a recorder may hiccup for; more would only be stale."""
 
@@ -32,34 +33,46 @@ class ResultPublishers:
     def __init__(
         self, node: LifecycleNode, make: RosFactory, cameras: list[str], reliability: str
     ) -> None:
-        """Create them; ``reliability`` is that of the node's parameter result_reliability."""
+        """Create them; ``reliability`` is that of the node's parameter result_reliability.
+
+        Raises :class:`UserError` for a QoS override that cannot be.
+        """
         self._node, self._make = node, make
+        self._all: list[LifecyclePublisher] = []
+        try:
+            self._create_all(cameras, reliability)
+        except Exception:
+            self.destroy()
+            raise
+
+    def _create_all(self, cameras: list[str], reliability: str) -> None:
         self._reliability = QoSReliabilityPolicy[reliability.upper()]
-        left_out = () if can_make(make, DETECTIONS) else ('detections_2d',)
+        left_out = () if can_make(self._make, DETECTIONS) else ('detections_2d',)
         self._topics = {name: kind for name, kind in TOPIC_TYPES.items() if name not in left_out}
         self.of_camera = {camera: self._create_for(camera) for camera in cameras}
         self._labels = self._latched('labels', 'unidrive_msgs/msg/LabelTable')
         self._label_infos = {
             task: self._latched(f'{task}_label_info', 'vision_msgs/msg/LabelInfo')
-            for task in (TASKS if can_make(make, LABEL_INFO) else ())
+            for task in (TASKS if can_make(self._make, LABEL_INFO) else ())
         }
 
-    def publish_labels(self, model: Predictor) -> None:
-        """Tell what the class ids of ``model`` mean."""
+    def publish_labels(self, model: Predictor, score_threshold: float) -> None:
+        """Tell what the class ids of ``model`` mean; ``score_threshold`` is the parameter."""
         manifest = model.bundle.manifest
         header = Header(stamp=self._node.get_clock().now().to_msg())
         facts = manifest.name, manifest.program.sha256, model.labels
         self._labels.publish(labels_message(self._make, header, *facts))
         for task, publisher in self._label_infos.items():
             if task in model.labels:
-                threshold = model.score_threshold if task == 'detection' else 0.0
+                threshold = manifest.tasks[task].score_threshold or 0.0
+                if task == 'detection' and score_threshold != USE_BUNDLE_THRESHOLD:
+                    threshold = score_threshold
                 table = model.labels[task]
                 publisher.publish(label_info_message(self._make, header, table, threshold))
 
     def destroy(self) -> None:
         """Withdraw the topics."""
-        all_of_them = [p for topics in self.of_camera.values() for p in topics.values()]
-        for publisher in [*all_of_them, self._labels, *self._label_infos.values()]:
+        for publisher in self._all:
             self._node.destroy_lifecycle_publisher(publisher)
 
     def _create_for(self, camera: str) -> dict[str, LifecyclePublisher]:
@@ -73,12 +86,17 @@ class ResultPublishers:
         }
 
     def _latched(self, topic: str, kind: str) -> LifecyclePublisher:
-        return self._create(f'~/{topic}', kind, LATCHED_QOS)
+        # a new profile for each: rclpy writes overrides into it
+        qos = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+        return self._create(f'~/{topic}', kind, qos)
 
     def _create(self, topic: str, kind: str, qos: QoSProfile) -> LifecyclePublisher:
-        return self._node.create_lifecycle_publisher(
-            type(self._make(kind)),
-            topic,
-            qos,
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )
+        with qos_overrides_of(self._node.resolve_topic_name(topic), 'publisher'):
+            publisher = self._node.create_lifecycle_publisher(
+                type(self._make(kind)),
+                topic,
+                qos,
+                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            )
+        self._all.append(publisher)
+        return publisher

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import functools
+import os
 import signal
+import sys
 import threading
 
 import rclpy
@@ -33,9 +35,9 @@ def run(argv: list[str]) -> int:
     init_ros(functools.partial(rclpy.init, signal_handler_options=SignalHandlerOptions.NO), argv)
     node = None
     try:
-        node = PerceptionNode()
+        node = PerceptionNode(ended)
         if node.autostart and not node.start():
-            return 1
+            return 0 if ended.is_set() else 1
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         while not ended.is_set():  # the node's timers let it look several times a second
@@ -48,4 +50,8 @@ def run(argv: list[str]) -> int:
         if node:
             node.close()
         rclpy.try_shutdown()
+        if ended.is_set() and node and node.is_loading:
+            # Python would wait for a model that nobody wants any more, or break off in its midst.
+            sys.stdout.flush()
+            os._exit(0)
     return 0

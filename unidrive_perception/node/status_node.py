@@ -1,0 +1,49 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The perception node's ``/diagnostics``."""
+
+from __future__ import annotations
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.node import Node
+
+from unidrive_perception.node.diagnostics import OK, STALE, WARN, Report, resident_mb
+from unidrive_perception.node.model_slot import ModelSlot
+
+
+class StatusPublisher:
+    """Publishes one status for the node and one for each camera."""
+
+    def __init__(self, node: Node) -> None:
+        """Offer the topic."""
+        self._node = node
+        self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
+
+    def publish(self, own: Report, cameras: dict[str, Report]) -> None:
+        """Publish the report of the node and those of the ``cameras``, by topic."""
+        reports = {'node': own, **cameras}
+        message = DiagnosticArray(status=[self._status(*item) for item in reports.items()])
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        self._publisher.publish(message)
+
+    def _status(self, subject: str, report: Report) -> DiagnosticStatus:
+        return DiagnosticStatus(
+            level=bytes([report.level]),
+            name=f'{self._node.get_fully_qualified_name()}: {subject}',
+            message=report.message,
+            hardware_id=subject,
+            values=[KeyValue(key=key, value=value) for key, value in report.values.items()],
+        )
+
+
+def own_report(slot: ModelSlot, is_working: bool, state: str) -> Report:
+    """The report of the node itself: its model, memory and ``state`` in one sentence."""
+    values = {'memory [MB]': f'{resident_mb():.0f}'}
+    if slot.model:
+        manifest = slot.model.bundle.manifest
+        values['model'] = manifest.name
+        values['model sha256'] = manifest.program.sha256
+        values['device'] = slot.model.device
+    if slot.loading:
+        return Report(WARN, f'{slot.loading} is being loaded', values)
+    return Report(OK if is_working else STALE, state, values)
