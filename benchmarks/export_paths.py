@@ -87,7 +87,10 @@ class Contender:
     def run(self, images: np.ndarray) -> tuple[tuple[float, float], dict[str, np.ndarray]]:
         """Seconds of wall and of CPU time, and outputs, of one call."""
         self.pipe.send(images)
-        seconds, outputs, self.memory = self.pipe.recv()
+        try:
+            seconds, outputs, self.memory = self.pipe.recv()
+        except EOFError:
+            raise SystemExit(f'{self.path}: failed at {len(images)} images, see above') from None
         time.sleep(PAUSE)
         return seconds, outputs
 

@@ -95,14 +95,20 @@ def openvino_float32(programs: Programs, batch: int = -1) -> Run:
     request = core.compile_model(network, 'CPU', options).create_infer_request()
 
     def run(images: np.ndarray) -> dict[str, np.ndarray]:
-        parts = [images] if batch < 0 else np.split(images, len(images))
-        outputs = [list(request.infer({'images': part}).items()) for part in parts]
-        return {
-            values[0][0].get_any_name(): np.concatenate([value for _, value in values])
-            for values in zip(*outputs, strict=True)
-        }
+        outputs = request.infer({'images': images})
+        return {port.get_any_name(): value for port, value in outputs.items()}
 
-    return run
+    return run if batch < 0 else one_by_one(run)
+
+
+def one_by_one(run: Run) -> Run:
+    """Give a path that takes one image all of a batch, one after the other."""
+
+    def run_all(images: np.ndarray) -> dict[str, np.ndarray]:
+        outputs = [run(image[None]) for image in images]
+        return {name: np.concatenate([output[name] for output in outputs]) for name in outputs[0]}
+
+    return run_all
 
 
 def random_model():
@@ -119,7 +125,7 @@ def random_model():
 
 
 def torch_module(programs: Programs, compiled: bool = False) -> Run:
-    """PyTorch as it is, or with its compiler."""
+    """PyTorch as it is, or compiled for one image, as many times as there are images."""
     import torch
 
     torch.set_num_threads(programs.threads)
@@ -127,7 +133,7 @@ def torch_module(programs: Programs, compiled: bool = False) -> Run:
     if compiled:
         torch._inductor.config.freezing = True  # weights are constants, batch norms folded
         model = torch.compile(model, dynamic=False)
-    return torch_run(model)
+    return one_by_one(torch_run(model)) if compiled else torch_run(model)
 
 
 def torch_aot(programs: Programs, bfloat16: bool = False) -> Run:

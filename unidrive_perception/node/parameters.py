@@ -39,7 +39,8 @@ PARAMETERS = (
     ParameterSpec(
         'device',
         'auto',
-        'Where the model runs; auto takes a CUDA device if there is one, openvino is the CPU too.',
+        'Where the model runs. auto: a CUDA device if there is one, else the CPU; '
+        'openvino-bfloat16: the CPU, in half the precision, faster where it has bfloat16.',
         choices=DEVICES,
     ),
     ParameterSpec('threads', 0, 'CPU threads of the model; 0 for one per core.', low=0, high=256),
