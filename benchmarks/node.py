@@ -135,7 +135,7 @@ def measure(run: Run, rgb: np.ndarray) -> None:
     begin = time.monotonic()
     process = subprocess.Popen(command(run), cwd=REPO, stderr=subprocess.DEVNULL)
     try:
-        Exchange(run, rgb, begin).go()
+        Exchange(run, rgb, begin, process).go()
     finally:
         process.send_signal(signal.SIGINT)
         process.wait()
@@ -144,11 +144,13 @@ def measure(run: Run, rgb: np.ndarray) -> None:
 class Exchange:
     """The cameras and the listener, in this process."""
 
-    def __init__(self, run: Run, rgb: np.ndarray, begin: float) -> None:
+    def __init__(
+        self, run: Run, rgb: np.ndarray, begin: float, process: subprocess.Popen
+    ) -> None:
         import rclpy
         from rclpy.executors import SingleThreadedExecutor
 
-        self._run, self._begin = run, begin
+        self._run, self._begin, self._process = run, begin, process
         self._context = rclpy.Context()
         rclpy.init(context=self._context)
         self._node = rclpy.create_node('benchmark', context=self._context)
@@ -165,6 +167,8 @@ class Exchange:
         """Wait for the first result, then measure."""
         run, cameras = self._run, list(self._cameras)
         while not run.latencies:
+            if self._process.poll() is not None:
+                sys.exit(f'{" ".join(self._process.args)} ended: does it start by itself?')
             self._send(cameras[0])
             self._spin(0.05)
         run.started = time.monotonic() - self._begin
