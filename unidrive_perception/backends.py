@@ -19,12 +19,8 @@ import numpy as np
 import onnxruntime
 
 from unidrive_perception.bundle import Bundle, BundleError
+from unidrive_perception.devices import DEVICES
 from unidrive_perception.errors import UserError
-
-DEVICES = ('auto', 'cpu', 'cuda', 'openvino-bfloat16')
-"""``auto``: ``cuda`` where it can be had, else ``cpu``; both are ONNX Runtime. The last is the CPU
-too, in OpenVINO and 16 bits: twice as fast where the CPU has them, boxes and scores a little off.
-"""
 
 OUTPUTS = {
     'detection': {'boxes': 'float32', 'scores': 'float32', 'class_ids': 'int64'},

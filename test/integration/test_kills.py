@@ -183,3 +183,4 @@ def test_a_signal_lets_the_image_at_work_be_finished(start, graph, tmp_path, num
     assert 'Traceback' not in node.log and 'ERROR' not in node.log
     ((received, ends),) = re.findall(r'(\d+) images received: (.*)', node.log)
     assert int(received) >= 1 and int(received) == sum(map(int, re.findall(r'\d+', ends)))
+    assert int(re.search(r'(\d+) processed', ends)[1]) >= 1

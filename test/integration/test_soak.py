@@ -121,7 +121,7 @@ def test_the_verdict(monkeypatch, change, sentence):
     nobody = SimpleNamespace(violations=[], started=Counter())
     crowd = SimpleNamespace(**vars(nobody), heard=Counter(timing=change.pop('heard', 9)))
     disturbance = SimpleNamespace(
-        violations=[], done=Counter(), images=Counter(processed=9), unconfigured=[sample()]
+        violations=[], done=Counter(), images=Counter(processed=9), comparable=[]
     )
     facts = {
         'seconds': 1800.0,

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 
+from unidrive_perception.devices import DEVICES
 from unidrive_perception.doctor.examination import Examination
 from unidrive_perception.doctor.findings import (
     Finding,
@@ -54,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--params-file', metavar='FILE', help='parameter file of the node: checked, and used'
     )
     parser.add_argument('--model', metavar='BUNDLE', help='model bundle (default: as configured)')
-    parser.add_argument('--device', choices=('auto', 'cpu', 'cuda'), help='default: as configured')
+    parser.add_argument('--device', choices=DEVICES, help='default: as configured')
     parser.add_argument(
         '--size',
         type=_size,

@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from unidrive_perception.devices import DEVICES
 from unidrive_perception.errors import UserError
 
 PLACE = '{camera}'
@@ -67,7 +68,7 @@ PERCEPTION = (
     Argument(
         'device',
         'Where the model runs',
-        choices=('auto', 'cpu', 'cuda', 'openvino-bfloat16'),
+        choices=DEVICES,
         parameter='device',
     ),
     Argument('cameras', 'Names of several cameras, e.g. front,left', parameter='cameras'),

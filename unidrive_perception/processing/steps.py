@@ -216,5 +216,6 @@ def _default_jobs(device: str, missing: Sequence[Shard]) -> int:
     """One process per core is faster than fewer processes with more threads each."""
     frames = sum(shard.count for shard in missing)
     has_cuda = 'CUDAExecutionProvider' in onnxruntime.get_available_providers()
-    most = _cores() if device == 'cpu' or not has_cuda else min(_cores(), JOBS_OF_A_GPU)
+    on_cpu = device in ('cpu', 'openvino-bfloat16') or not has_cuda
+    most = _cores() if on_cpu else min(_cores(), JOBS_OF_A_GPU)
     return max(1, min(most, frames // FRAMES_PER_PROCESS))
