@@ -146,7 +146,7 @@ def check_order(rig, camera):
 
 
 def check_latency(rig, camera):
-    """Nothing queues: of 20 images in a queue at ten times the capacity the last is 18 works old."""
+    """Nothing queues: the last of 20 in a queue, at ten times the capacity, is 18 works old."""
     timings = rig.timings[camera]
     work_ms = statistics.median(t.decode_ms + t.inference_ms + t.publish_ms for t in timings)
     last = statistics.median(t.age_ms for t in timings[-max(1, len(timings) // 4) :])
