@@ -18,6 +18,8 @@ from soaking.graph import NodeServices
 from soaking.processes import Crowd, Process
 from soaking.sampling import Sample, sample
 
+from unidrive_perception.node.parameters import TABLE
+
 TOPICS = (
     *('result', 'detections', 'semantic_mask', 'drivable_mask', 'drivable_area', 'drivable_grid'),
     *('semantic_image', 'drivable_image', 'semantic_color', 'drivable_color', 'camera_info'),
@@ -28,8 +30,8 @@ KILLED = 0.2
 
 MOST_LISTENERS = 3
 FULL_HOUSE_S = 4.0
-CLEANUP_EVERY = 5
-"""Lifecycle cycles, each of them by deactivation; at every fifth the model is freed too."""
+CLEANUP_EVERY = 4
+"""Lifecycle cycles, each of them by deactivation; at every fourth the model is freed too."""
 
 MAY_BE_REFUSED = 'is being loaded: try again when it is done'
 COUNTS = re.compile(r'(\S+): (\d+) images received: (.*)')
@@ -56,7 +58,7 @@ class Disturbance:
         self.done: Counter[str] = Counter()
         self.images: Counter[str] = Counter()
         self.violations: list[str] = []
-        self.unconfigured: list[Sample] = []
+        self.comparable: list[Sample] = []
 
     def run(self, seconds: float, cycles: int) -> None:
         """Go on for so long, with so many lifecycle cycles."""
@@ -124,16 +126,20 @@ class Disturbance:
         if number % CLEANUP_EVERY == 0:
             labels[1:1] = ['cleanup', 'configure']
         for label in labels:
+            if label == 'configure':
+                self._set(self._defaults())
             if not self._services.change_state(label):
                 self.violations.append(f'{label} failed in cycle {number}')
             if label == 'deactivate':
                 self._count_images()
-            if label == 'cleanup':
-                time.sleep(1.0)
-                self.unconfigured.append(sample(self._node.pid))
             self.done[label] += 1
         if 'configure' in labels:
-            self._full_house()
+            self._compare()
+
+    def _compare(self) -> None:
+        """Take a sample in the same state each time: a fresh model, defaults, a full house."""
+        self._full_house()
+        self.comparable.append(sample(self._node.pid))
 
     def _count_images(self) -> None:
         """Each camera's counters, which the node logs when it stops receiving, must add up."""
@@ -148,9 +154,15 @@ class Disturbance:
         if len(found) != len(self._cameras):
             self.violations.append(f'counters of {len(found)} cameras at a deactivation')
 
-    def _change_parameters(self) -> None:
+    def _defaults(self) -> dict[str, Any]:
+        """Of all parameters that are changed here."""
+        values = {name: TABLE[name].default for name in self._choices()}
+        return {**values, 'model_path': str(self._models[0])}
+
+    def _choices(self) -> dict[str, Any]:
+        """A value for each parameter that is changed at random."""
         pick = self._random
-        choices: dict[str, Any] = {
+        return {
             'score_threshold': pick.choice([-1.0, 0.0, round(pick.random(), 2)]),
             'tasks': pick.sample(['detection', 'semantic', 'drivable'], pick.randint(1, 3)),
             'mask_downscale': pick.randint(1, 4),
@@ -166,8 +178,10 @@ class Disturbance:
             'polygon_tolerance': pick.choice([0.0, 4.0, 20.0]),
             'grid_rows': pick.randint(1, 40),
         }
-        values = {name: choices[name] for name in pick.sample(list(choices), 3)}
-        self._set(values)
+
+    def _change_parameters(self) -> None:
+        choices = self._choices()
+        self._set({name: choices[name] for name in self._random.sample(list(choices), 3)})
         if refused := self._services.set_parameters({'score_threshold': -0.5}):
             self.done['parameters refused'] += 1
         else:
@@ -209,4 +223,4 @@ class Disturbance:
         self.done['times with no listener'] += 1
 
     def _ending(self) -> int:
-        return signal.SIGKILL if self._random.random() < KILLED else signal.SIGINT
+        return signal.SIGKILL if self._random.random() < KILLED else signal.SIGTERM

@@ -92,7 +92,7 @@ class Crowd:
             self._folder, camera, number=number, rate=self._rate, seed=number
         )
 
-    def stop_filming(self, camera: str, number: int = signal.SIGINT) -> None:
+    def stop_filming(self, camera: str, number: int = signal.SIGTERM) -> None:
         """End a camera."""
         self._end(self._cameras.pop(camera), number)
 
@@ -103,7 +103,7 @@ class Crowd:
         log = self._folder / f'listener_{self.started["listener"]}.log'
         self.listeners.append(Process(log, *arguments))
 
-    def stop_listening(self, listener: Process, number: int = signal.SIGINT) -> None:
+    def stop_listening(self, listener: Process, number: int = signal.SIGTERM) -> None:
         """End a listener, and take what it says."""
         self.listeners.remove(listener)
         self._end(listener, number)
