@@ -20,6 +20,7 @@ from unidrive_perception.transport import dds_environment
 def start(name: str, module: str, args: list[str] | None) -> int:
     """Call ``run(args)`` of ``module``; returns the exit code: 2 for an error of the user's."""
     os.environ.update(dds_environment())
+    os.environ.setdefault('OPENCV_LOG_LEVEL', 'SILENT')  # it prints a line for each bad image
     try:
         run = importlib.import_module(module).run
         return run(sys.argv if args is None else [name, *args])
