@@ -18,7 +18,7 @@ from rclpy.signals import SignalHandlerOptions
 from unidrive_perception.errors import UserError
 from unidrive_perception.executable import init_ros
 from unidrive_perception.node.lifecycle_node import PerceptionNode
-from unidrive_perception.node.memory import limit_arenas
+from unidrive_perception.node.memory import limit_heaps
 
 
 def run(argv: list[str]) -> int:
@@ -26,7 +26,7 @@ def run(argv: list[str]) -> int:
 
     Raises :class:`UserError` for what the command line or the parameter file says wrong.
     """
-    limit_arenas()
+    limit_heaps()
     # rclpy's handlers would take the publishers away in the middle of an image, Python's own would
     # raise KeyboardInterrupt anywhere (while a model is being loaded).
     ended = threading.Event()

@@ -1,0 +1,80 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What the C library does with the memory of the node."""
+
+import ctypes
+import os
+import subprocess
+import sys
+
+import pytest
+
+HEAPS = """
+import ctypes, re, sys, threading
+from unidrive_perception.node.memory import limit_heaps
+
+libc = ctypes.CDLL(None)
+libc.malloc.restype = libc.fopen.restype = ctypes.c_void_p
+libc.malloc.argtypes = (ctypes.c_size_t,)
+libc.free.argtypes = libc.fclose.argtypes = (ctypes.c_void_p,)
+libc.malloc_info.argtypes = (ctypes.c_int, ctypes.c_void_p)
+
+def count():
+    file = libc.fopen(sys.argv[1].encode(), b'w')
+    libc.malloc_info(0, file)
+    libc.fclose(file)
+    info = open(sys.argv[1]).read()
+    return info.count('<heap nr'), int(re.search(r'type="mmap" count="(\\d+)"', info).group(1))
+
+limit_heaps()
+libc.free(libc.malloc(20 << 20))  # from now on glibc's default keeps such blocks in a heap
+before = count()[1]
+block, image = libc.malloc(16 << 20), libc.malloc(6 << 20)
+blocks = count()[1] - before
+barrier = threading.Barrier(12)
+threads = [threading.Thread(target=lambda: (barrier.wait(), libc.malloc(100))) for _ in range(12)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+print(count()[0], blocks)
+"""
+
+
+def heaps(tmp_path, repo_root, **variables):
+    """How many heaps a process of 12 threads has, and how many blocks outside of them."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith('MALLOC_')} | variables
+    command = [sys.executable, '-c', HEAPS, str(tmp_path / 'info.xml')]
+    done = subprocess.run(
+        command, cwd=repo_root, env=env, capture_output=True, text=True, check=True
+    )
+    return tuple(map(int, done.stdout.split()))
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), 'malloc_info'), reason='no glibc')
+def test_few_heaps_without_large_blocks(tmp_path, repo_root):
+    assert heaps(tmp_path, repo_root) == (2, 1)
+    variables = {'MALLOC_ARENA_MAX': '5', 'MALLOC_MMAP_THRESHOLD_': str(4 << 20)}
+    assert heaps(tmp_path, repo_root, **variables) == (5, 2)  # as the user wants it
+
+
+RETURNED = """
+from unidrive_perception.node.memory import give_back_memory
+from unidrive_perception.node.diagnostics import resident_mb
+
+blocks = [b'x' * 100_000 for _ in range(1000)]
+last = b'x' * 100_000  # the end of the heap is in use
+loop = [blocks]
+loop.append(loop)  # only garbage collection can free it
+before = resident_mb()
+del blocks, loop
+give_back_memory()
+print(before, resident_mb())
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), 'malloc_trim'), reason='no glibc')
+def test_memory_is_given_back(repo_root):
+    done = subprocess.run(
+        [sys.executable, '-c', RETURNED], cwd=repo_root, capture_output=True, text=True, check=True
+    )
+    before, after = map(float, done.stdout.split())
+    assert after < before - 50
