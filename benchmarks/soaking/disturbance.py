@@ -29,7 +29,9 @@ KILLED = 0.2
 """Share of the cameras and listeners that end by SIGKILL."""
 
 MOST_LISTENERS = 3
-FULL_HOUSE_S = 4.0
+FULL_HOUSE = 8
+"""Results of each camera, more than the depth of the topics."""
+
 CLEANUP_EVERY = 4
 """Lifecycle cycles, each of them by deactivation; at every fourth the model is freed too."""
 
@@ -96,9 +98,9 @@ class Disturbance:
         """Let the node load once what it keeps for ever, and free the rest."""
         self._begin()
         self._swap_model()
-        time.sleep(FULL_HOUSE_S)
+        self._full_house()
         self.stop()
-        time.sleep(1.0)
+        time.sleep(3.0)
 
     def stop(self) -> None:
         """Send everybody home and free the model."""
@@ -115,9 +117,10 @@ class Disturbance:
         self._full_house()
 
     def _full_house(self) -> None:
-        """Somebody listens to everything, so that DDS has made room for its histories at once."""
-        self._crowd.listen(TOPICS)
-        time.sleep(FULL_HOUSE_S)
+        """Somebody listens to everything, until DDS has made room for its histories."""
+        everything = self._crowd.listen(TOPICS)
+        self._crowd.wait_until_ready(everything)
+        self._services.hear_timings(self._cameras, FULL_HOUSE)
 
     # actions --------------------------------------------------------------------------------
 

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import rclpy
@@ -13,6 +14,8 @@ from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.srv import SetParametersAtomically
 from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool
+
+from unidrive_msgs.msg import FrameTiming
 
 PATIENCE_S = 60.0
 
@@ -53,6 +56,23 @@ class NodeServices:
     def enable(self, wanted: bool) -> bool:
         """Pause the node, or let it go on."""
         return self._call('enable', SetBool.Request(data=wanted)).success
+
+    def hear_timings(self, cameras: Sequence[str], count: int) -> None:
+        """Wait for so many results of each camera."""
+        heard: dict[str, list] = {camera: [] for camera in cameras}
+        subscriptions = [
+            self._node.create_subscription(
+                FrameTiming, f'/perception/{camera}/timing', messages.append, 10
+            )
+            for camera, messages in heard.items()
+        ]
+        end = time.monotonic() + PATIENCE_S
+        while min(map(len, heard.values())) < count:
+            rclpy.spin_once(self._node, timeout_sec=0.1)
+            if time.monotonic() > end:
+                raise TimeoutError(f'no results of {", ".join(cameras)}')
+        for subscription in subscriptions:
+            self._node.destroy_subscription(subscription)
 
     def _call(self, name: str, request: Any) -> Any:
         client = self._clients[name]

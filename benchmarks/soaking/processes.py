@@ -96,12 +96,18 @@ class Crowd:
         """End a camera."""
         self._end(self._cameras.pop(camera), number)
 
-    def listen(self, topics: Sequence[str]) -> None:
+    def listen(self, topics: Sequence[str]) -> Process:
         """Start a listener to topics of all cameras."""
         arguments = HERE / 'listener.py', '--cameras', *self._names, '--topics', *topics
         self.started['listener'] += 1
         log = self._folder / f'listener_{self.started["listener"]}.log'
         self.listeners.append(Process(log, *arguments))
+        return self.listeners[-1]
+
+    def wait_until_ready(self, listener: Process) -> None:
+        """Wait until a listener has all its subscriptions."""
+        while listener.is_running and 'listening' not in listener.log:
+            time.sleep(0.1)
 
     def stop_listening(self, listener: Process, number: int = signal.SIGTERM) -> None:
         """End a listener, and take what it says."""

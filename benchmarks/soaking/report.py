@@ -56,7 +56,7 @@ def violations(soak: Soak) -> list[str]:
         before, after = getattr(soak.before, what), getattr(soak.after, what)
         if after > before:
             found.append(f'{what} of the unconfigured node: {before} before, {after} after')
-    first, last = first_and_last(soak.disturbance.comparable or soak.samples, 'rss')
+    first, last = first_and_last(soak.disturbance.comparable or soak.samples, 'own')
     if soak.seconds >= TREND_S and abs(last / first - 1) > GROWTH:
         found.append(f'memory: {first:.0f} MB in the first fifth, {last:.0f} MB in the last')
     return found + [f'log of the node: {line}' for line in _unexpected(soak.node_log)]
@@ -83,16 +83,19 @@ def report(soak: Soak) -> str:
     lines = ['| what | how much |', '| --- | --- |']
     lines += [f'| {name} | {value} |' for name, value in rows]
     lines += ['', '| held by the node | first fifth | last fifth | change |', '| --- ' * 4 + '|']
-    for field in ('rss', 'anonymous', 'shared', 'threads', 'files', 'segments'):
+    for field in ('rss', 'own', 'anonymous', 'shared', 'threads', 'files', 'segments'):
         first, last = first_and_last(soak.samples, field)
         change = f'{100 * (last / first - 1):+.1f} %' if first else ''
         lines.append(f'| {field} | {first:.1f} | {last:.1f} | {change} |')
     if comparable := soak.disturbance.comparable:
-        first, last = first_and_last(comparable, 'rss')
+        first, last = first_and_last(comparable, 'own')
         lines += [
-            *('', f'Memory in the same state each time, from {first:.0f} to {last:.0f} MB '),
+            *(
+                '',
+                f'Memory but that shared by DDS, in the same state each time: {first:.0f} to {last:.0f} MB ',
+            ),
             f'({100 * (last / first - 1):+.1f} %):',
-            ', '.join(f'{s.rss:.0f}' for s in comparable),
+            ', '.join(f'{s.own:.0f}' for s in comparable),
         ]
     lines += ['', '| unconfigured | before | after |', '| --- ' * 3 + '|']
     for field in ('rss', 'anonymous', 'threads', 'files', 'segments'):

@@ -28,6 +28,11 @@ class Sample:
     files: int
     segments: int
 
+    @property
+    def own(self) -> float:
+        """Memory without that which DDS shares: it shows what others have written there."""
+        return self.rss - self.shared
+
 
 def sample(pid: int, seconds: float = 0.0) -> Sample:
     """Read what the process ``pid`` holds now; raises OSError once it has ended."""
