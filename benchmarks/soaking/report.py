@@ -89,14 +89,9 @@ def report(soak: Soak) -> str:
         lines.append(f'| {field} | {first:.1f} | {last:.1f} | {change} |')
     if comparable := soak.disturbance.comparable:
         first, last = first_and_last(comparable, 'own')
-        lines += [
-            *(
-                '',
-                f'Memory but that shared by DDS, in the same state each time: {first:.0f} to {last:.0f} MB ',
-            ),
-            f'({100 * (last / first - 1):+.1f} %):',
-            ', '.join(f'{s.own:.0f}' for s in comparable),
-        ]
+        change = f'{first:.0f} to {last:.0f} MB ({100 * (last / first - 1):+.1f} %)'
+        lines += ['', f'Memory but what DDS shares, in the same state each time: {change}; all:']
+        lines += [', '.join(f'{s.own:.0f}' for s in comparable)]
     lines += ['', '| unconfigured | before | after |', '| --- ' * 3 + '|']
     for field in ('rss', 'anonymous', 'threads', 'files', 'segments'):
         before, after = getattr(soak.before, field), getattr(soak.after, field)
