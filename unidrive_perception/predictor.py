@@ -234,7 +234,7 @@ class Predictor:
     def _wrong_class(self, task: str, class_id: int) -> BundleError:
         return BundleError(
             f'{self.bundle.program_path}: gave class id {class_id}, '
-            f'the manifest has {len(self.labels[task])} {task} classes'
+            f'the manifest has {len(self.labels[task])} {task} classes; export the bundle again'
         )
 
 
