@@ -67,9 +67,12 @@ def main() -> int:
 
 def soak(options: argparse.Namespace, folder: Path) -> Soak:
     """Start the node, disturb it, and end it."""
+    services = NodeServices()
+    if strangers := services.strangers():
+        services.close()
+        sys.exit(f'{", ".join(strangers)} would take part: set another ROS_DOMAIN_ID')
     other = renamed_copy(options.model, folder / 'other')
     node = perception_node(folder, options.model, CAMERAS, autostart=False)
-    services = NodeServices()
     crowd = Crowd(folder, CAMERAS, options.rate)
     disturbance = Disturbance(
         node=node,

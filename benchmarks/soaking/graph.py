@@ -36,6 +36,13 @@ class NodeServices:
             )
         }
 
+    def strangers(self) -> list[str]:
+        """Other nodes in this ROS graph."""
+        end = time.monotonic() + 2.0
+        while time.monotonic() < end:
+            rclpy.spin_once(self._node, timeout_sec=0.1)
+        return [name for name in self._node.get_node_names() if name != self._node.get_name()]
+
     def close(self) -> None:
         """Leave the graph."""
         self._node.destroy_node()

@@ -4,8 +4,8 @@
 
     python3 benchmarks/soaking/listener.py --cameras front left --topics detections timing
 
-It says ``listening``; then each violation is a line of standard output; a line of JSON at the end
-says how many results of each topic were heard.
+It says ``listening``; then each violation is a line that begins with VIOLATION; a line of JSON at
+the end says how many results of each topic were heard.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from unidrive_perception.node.frame_messages import TOPIC_TYPES
 
 ENDS = ('processed', 'dropped', 'late', 'limited', 'bad', 'failed')
-LISTENING = 'listening'
+LISTENING, VIOLATION = 'listening', 'VIOLATION '
 UNDERWAY = 2
 """Images of a camera that may have no end yet while another's timing is told: one that waits, and
 the one that replaces it, which is counted as received a moment before the other as dropped."""
@@ -71,7 +71,7 @@ class Checks:
             self._tell(f'{timing.failed} images failed')
 
     def _tell(self, violation: str) -> None:
-        print(f'{self._camera}/{self._topic}: {violation}', flush=True)
+        print(f'{VIOLATION}{self._camera}/{self._topic}: {violation}', flush=True)
 
 
 def main() -> None:

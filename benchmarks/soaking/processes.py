@@ -116,8 +116,8 @@ class Crowd:
         for line in listener.log.splitlines():
             if line.startswith('{'):
                 self.heard.update(json.loads(line))
-            elif line != 'listening':
-                self.violations.append(f'listener: {line}')
+            elif line.startswith('VIOLATION'):
+                self.violations.append(line)
 
     def go(self) -> None:
         """End everybody."""
