@@ -47,7 +47,7 @@ def serve(pipe, path: str, programs: Programs, image: np.ndarray, started: float
     """The process of one path: say when the first result was there, then answer with runs."""
     warnings.simplefilter('ignore')
     # Nothing compiled before may be found, or the first result comes too early.
-    os.environ['TORCHINDUCTOR_CACHE_DIR'] = str(programs.folder / path)
+    os.environ['TORCHINDUCTOR_CACHE_DIR'] = str(programs.folder / f'inductor{os.getpid()}')
     os.environ['OMP_WAIT_POLICY'] = 'PASSIVE'  # as ONNX Runtime: threads of torch wait asleep
     try:
         run = PATHS[path](programs)
