@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from soaking.sampling import remove_abandoned, shared_segments
+
 HERE = Path(__file__).resolve().parent
 REPO = HERE.parents[1]
 END_S = 30.0
@@ -130,7 +132,10 @@ class Crowd:
         if not process.is_running:
             self.violations.append(f'a process of the soak itself ended: {process.log[-500:]}')
             return
+        mapped = shared_segments(process.pid)
         code, _ = process.stop(number)
+        if number == signal.SIGKILL:
+            remove_abandoned(mapped)
         if code not in (0, -number):  # it may not have begun to look at signals
             self.violations.append(
                 f'a process of the soak ended with {code}: {process.log[-500:]}'

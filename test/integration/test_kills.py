@@ -14,6 +14,9 @@ import pytest
 from live_node import REPO, Graph, NodeProcess, image_message, wait_until
 from tiny_bundle import street, write_tiny_bundle
 
+sys.path.append(str(REPO / 'benchmarks'))
+from soaking.sampling import remove_abandoned, shared_segments
+
 pytestmark = pytest.mark.ros
 
 SMALL = street(96, 160)
@@ -84,8 +87,10 @@ def wait_for_more(heard, count=5):
 
 
 def kill(process):
+    mapped = shared_segments(process.pid)
     process.send_signal(signal.SIGKILL)
     process.wait(10)
+    remove_abandoned(mapped)
 
 
 def stamps(heard):
