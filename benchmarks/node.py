@@ -144,9 +144,7 @@ def measure(run: Run, rgb: np.ndarray) -> None:
 class Exchange:
     """The cameras and the listener, in this process."""
 
-    def __init__(
-        self, run: Run, rgb: np.ndarray, begin: float, process: subprocess.Popen
-    ) -> None:
+    def __init__(self, run: Run, rgb: np.ndarray, begin: float, process: subprocess.Popen) -> None:
         import rclpy
         from rclpy.executors import SingleThreadedExecutor
 
