@@ -62,7 +62,7 @@ def main() -> None:
         images.publish(message)
         infos.publish(CameraInfo(header=message.header, height=message.height))
         due = max(due + 1 / options.rate, time.monotonic())
-        time.sleep(due - time.monotonic() if due > time.monotonic() else 0)
+        time.sleep(max(0.0, due - time.monotonic()))
     node.destroy_node()
     rclpy.shutdown()
 
