@@ -18,14 +18,12 @@ from collections.abc import Callable
 
 import numpy as np
 
+from unidrive_perception.array_memory import new_uint8
 from unidrive_perception.labels import BDD100K_LABELS
+from unidrive_perception.message_factories import BagFactory, RosFactory
 from unidrive_perception.message_types import default_typestore
-from unidrive_perception.messages import (
-    BagFactory,
-    RosFactory,
-    make_header,
-    prediction_messages,
-)
+from unidrive_perception.messages import make_header, prediction_messages
+from unidrive_perception.node.memory import limit_heaps
 from unidrive_perception.predictor import Prediction, StageTimes
 
 SIZE = (720, 1280)
@@ -37,6 +35,7 @@ def main() -> None:
     parser.add_argument('--repeat', type=int, default=50)
     parser.add_argument('--objects', type=int, default=20, help='detections in the frame')
     args = parser.parse_args()
+    limit_heaps()  # as the node does
     prediction = make_prediction(args.objects)
     print(f'{SIZE[1]}×{SIZE[0]}, {args.objects} objects, median of {args.repeat} (naive: 5)\n')
     print('| messages of | build [ms] | serialise [ms] | bytes |')
@@ -54,10 +53,17 @@ def make_prediction(objects: int) -> Prediction:
         corners.reshape(-1, 4),
         rng.random(objects, np.float32),
         rng.integers(0, 10, objects),
-        rng.integers(0, 19, SIZE, np.uint8),
-        rng.integers(0, 3, SIZE, np.uint8),
+        random_mask(rng, 19),
+        random_mask(rng, 3),
         StageTimes(0, 0, 0),
     )
+
+
+def random_mask(rng: np.random.Generator, classes: int) -> np.ndarray:
+    """Make a mask in the memory that the predictor puts it in."""
+    mask = new_uint8(SIZE)
+    mask[:] = rng.integers(0, classes, SIZE, np.uint8)
+    return mask
 
 
 def cases(prediction: Prediction, repeat: int) -> list[tuple[str, Callable, Callable, int]]:

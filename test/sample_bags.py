@@ -10,7 +10,8 @@ from rosbags import rosbag1
 from rosbags.typesys import Stores, get_typestore
 
 from unidrive_perception.bags.reader import BagWriter
-from unidrive_perception.messages import BagFactory, compressed_message, image_message, make_header
+from unidrive_perception.message_factories import BagFactory
+from unidrive_perception.messages import compressed_message, image_message, make_header
 
 TOPIC = '/camera/image_raw'
 FRAME_ID = 'camera_optical_frame'

@@ -14,7 +14,8 @@ import numpy as np
 
 from unidrive_perception.drivable import drivable_grid, drivable_polygons
 from unidrive_perception.labels import LabelTable
-from unidrive_perception.messages import OWN, Message, MessageFactory
+from unidrive_perception.message_factories import Message, MessageFactory
+from unidrive_perception.messages import OWN
 from unidrive_perception.predictor import Prediction
 
 

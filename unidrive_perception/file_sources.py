@@ -16,13 +16,9 @@ import cv2
 import numpy as np
 
 from unidrive_perception.image_topics import COMPRESSED, IMAGE, SUFFIX
+from unidrive_perception.message_factories import BagFactory
 from unidrive_perception.message_types import default_typestore
-from unidrive_perception.messages import (
-    BagFactory,
-    compressed_message,
-    image_message,
-    make_header,
-)
+from unidrive_perception.messages import compressed_message, image_message, make_header
 from unidrive_perception.source_frames import Frame, FrameSource, SourceError
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm')

@@ -16,6 +16,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 
+from unidrive_perception.array_memory import new_uint8
 from unidrive_perception.labels import UNKNOWN
 
 Size = tuple[int, int]
@@ -102,12 +103,14 @@ class Letterbox:
         """Class ids (h / s, w / s) uint8 of the input → the image, by nearest neighbour.
 
         The stride ``s`` may be any number: the padding is cut off in proportion. The result covers
-        the whole image with ``size`` (height, width) pixels, the image's own size by default.
+        the whole image with ``size`` (height, width) pixels, the image's own size by default. It
+        lies in memory that a message can take as it is.
         """
         rows, columns = self._inverse_indices(mask.shape, size or self.image_size)
         # Whole rows are copied three times as fast as single pixels, even with two transpositions.
         wide = cv2.transpose(cv2.transpose(mask).take(columns, 0, mode='clip'))
-        return wide.take(rows, 0, mode='clip')
+        out = new_uint8((len(rows), len(columns)))
+        return wide.take(rows, 0, out=out, mode='clip')
 
     def _inverse_indices(self, cells: Size, size: Size) -> tuple[np.ndarray, np.ndarray]:
         """Mask row of each result row, and mask column of each result column."""

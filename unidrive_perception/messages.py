@@ -2,99 +2,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """Arrays to messages and back, the same for a live node and for a bag.
 
-Every builder takes ``make``, a factory: :class:`RosFactory` makes the messages of a ROS
-environment, :class:`BagFactory` those of a bag's type store, without ROS. A header is passed on
-as it is, the same object, so stamp and frame_id of a result are those of its image.
+Every builder takes ``make``, a factory of :mod:`~unidrive_perception.message_factories`. A header
+is passed on as it is, the same object, so stamp and frame_id of a result are those of its image.
 """
 
 from __future__ import annotations
 
-import array
-import importlib
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from unidrive_perception.errors import UserError
 from unidrive_perception.image_codec import rgb_to_image_data
 from unidrive_perception.labels import ClassInfo, LabelTable
+from unidrive_perception.message_factories import Message, MessageFactory
 
 if TYPE_CHECKING:
-    from rosbags.typesys.store import Typestore
-
     from unidrive_perception.node.diagnostics import Counters
     from unidrive_perception.predictor import Prediction, StageTimes
 
-Message = Any  # rosidl and rosbags have no common base class
 OWN = 'unidrive_msgs/msg/'
-TASKS = {'semantic': 1, 'drivable': 2}
+MASK_TASKS = {'semantic': 1, 'drivable': 2}
 """Task name -> the constant in SegmentationMask.msg."""
-
-
-class MessagesMissingError(UserError):
-    """The messages of this package are not there; the sentence says how to build them."""
-
-    def __init__(self) -> None:
-        """Take no arguments: the sentence is always the same."""
-        super().__init__(
-            'unidrive_msgs is not built or not sourced: run `colcon build --base-paths . '
-            'unidrive_msgs` in the UniDrive folder, then `source install/setup.bash`'
-        )
-
-
-class RosFactory:
-    """Makes messages of the sourced ROS environment."""
-
-    def __init__(self) -> None:
-        """Raise MessagesMissingError where the environment lacks our messages."""
-        try:
-            own = importlib.import_module('unidrive_msgs.msg')
-        except ImportError:
-            own = None
-        # In the source folder the import gives an empty namespace package, so ask for a type.
-        if not hasattr(own, 'DetectionArray'):
-            raise MessagesMissingError
-        self._types: dict[str, type] = {}
-
-    def __call__(self, msgtype: str, **fields: Any) -> Message:
-        """Make one message of type 'package/msg/Name'."""
-        if msgtype not in self._types:
-            package, _, name = msgtype.split('/')
-            self._types[msgtype] = getattr(importlib.import_module(f'{package}.msg'), name)
-        return self._types[msgtype](**fields)
-
-    @staticmethod
-    def uint8_array(values: np.ndarray) -> array.array:
-        """Return the values in the one container that rosidl takes without testing each byte."""
-        data = array.array('B')
-        data.frombytes(_flat_bytes(values))
-        return data
-
-
-class BagFactory:
-    """Makes messages without ROS, for a bag."""
-
-    def __init__(self, typestore: Typestore) -> None:
-        """Make the types of ``typestore``, e.g. ``BagWriter.typestore``."""
-        self._types = typestore.types
-
-    def __call__(self, msgtype: str, **fields: Any) -> Message:
-        """Make one message of type 'package/msg/Name'; every field must be given.
-
-        Raises MessagesMissingError where the definitions of our own messages were not found.
-        """
-        if msgtype not in self._types:
-            raise MessagesMissingError
-        return self._types[msgtype](**fields)
-
-    @staticmethod
-    def uint8_array(values: np.ndarray) -> np.ndarray:
-        """Return the values as a flat array, a view where that is possible."""
-        return np.frombuffer(_flat_bytes(values), np.uint8)
-
-
-MessageFactory = RosFactory | BagFactory
 
 
 class PredictionMessages(NamedTuple):
@@ -214,7 +143,7 @@ def mask_message(
     return make(
         OWN + 'SegmentationMask',
         header=header,
-        task=TASKS[task],
+        task=MASK_TASKS[task],
         image_height=image_size[0],
         image_width=image_size[1],
         height=mask.shape[0],
@@ -375,8 +304,3 @@ def _class_info(
 ) -> Message:
     red, green, blue = color
     return make(OWN + 'ClassInfo', id=class_id, name=name, red=red, green=green, blue=blue)
-
-
-def _flat_bytes(values: np.ndarray) -> memoryview:
-    """Return the bytes of a uint8 array row by row, copied only if it is not contiguous."""
-    return memoryview(np.ascontiguousarray(values, np.uint8)).cast('B') if values.size else b''

@@ -15,12 +15,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from unidrive_perception.labels import LabelTable
-from unidrive_perception.messages import (
-    Message,
-    MessageFactory,
-    MessagesMissingError,
-    make_header,
-)
+from unidrive_perception.message_factories import Message, MessageFactory, MessagesMissingError
+from unidrive_perception.messages import make_header
 from unidrive_perception.predictor import Prediction
 
 VISION = 'vision_msgs/msg/'

@@ -226,7 +226,8 @@ def test_replay_of_several_cameras(launch, bundle, tmp_path):
 
 def write_two_cameras(path):
     from unidrive_perception.bags.reader import BagWriter
-    from unidrive_perception.messages import BagFactory, image_message, make_header
+    from unidrive_perception.message_factories import BagFactory
+    from unidrive_perception.messages import image_message, make_header
 
     start = 1_700_000_000_000_000_000
     with BagWriter(path, 'mcap') as writer:

@@ -16,8 +16,8 @@ import fuzzing
 from tiny_bundle import tiny_bundle
 
 from unidrive_perception.image_codec import ImageDecodeError, compressed_to_rgb, image_to_rgb
+from unidrive_perception.message_factories import BagFactory
 from unidrive_perception.message_types import default_typestore
-from unidrive_perception.messages import BagFactory
 from unidrive_perception.node.diagnostics import CameraHealth
 from unidrive_perception.node.frame_messages import TOPIC_TYPES
 from unidrive_perception.node.outputs import Outputs

@@ -28,8 +28,9 @@ from sample_bags import (
 from unidrive_perception.bags.reader import BagError, BagWriter, is_bag, open_bag
 from unidrive_perception.image_codec import image_to_rgb
 from unidrive_perception.labels import BDD100K_LABELS
+from unidrive_perception.message_factories import BagFactory
 from unidrive_perception.message_types import default_typestore
-from unidrive_perception.messages import BagFactory, labels_message, make_header
+from unidrive_perception.messages import labels_message, make_header
 
 
 def read(path, topics=None, start_ns=None):

@@ -11,8 +11,9 @@ from unidrive_perception.bags.reader import BagWriter, open_bag
 from unidrive_perception.drivable import drivable_grid, drivable_polygons
 from unidrive_perception.drivable_messages import drivable_area_message, drivable_grid_message
 from unidrive_perception.labels import BDD100K_LABELS
+from unidrive_perception.message_factories import BagFactory, RosFactory
 from unidrive_perception.message_types import default_typestore
-from unidrive_perception.messages import BagFactory, RosFactory, make_header, stamp_of
+from unidrive_perception.messages import make_header, stamp_of
 from unidrive_perception.predictor import Prediction
 
 STORE = default_typestore()

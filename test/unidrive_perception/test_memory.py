@@ -56,6 +56,36 @@ def test_few_heaps_without_large_blocks(tmp_path, repo_root):
     assert heaps(tmp_path, repo_root, **variables) == (5, 2)  # as the user wants it
 
 
+AGAIN = """
+import ctypes, resource
+from unidrive_perception.node.memory import limit_heaps
+
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+libc.malloc.argtypes = (ctypes.c_size_t,)
+libc.free.argtypes = (ctypes.c_void_p,)
+limit_heaps()
+for image in range(100):
+    if image == 50:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    block = libc.malloc(4 << 20)
+    ctypes.memset(block, 1, 4 << 20)
+    libc.free(block)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), 'mallopt'), reason='no glibc')
+def test_the_memory_of_an_image_is_used_again(repo_root):
+    """Not given back and asked for again with each image: 1024 pages of 4 kB each time."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith('MALLOC_')}
+    command = [sys.executable, '-c', AGAIN]
+    done = subprocess.run(
+        command, cwd=repo_root, env=env, capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) < 1024
+
+
 RETURNED = """
 from unidrive_perception.node.memory import give_back_memory
 from unidrive_perception.node.diagnostics import resident_mb

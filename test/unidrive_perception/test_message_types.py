@@ -10,8 +10,9 @@ import numpy as np
 from test_bags import read
 
 from unidrive_perception.bags.reader import BagWriter
+from unidrive_perception.message_factories import BagFactory
 from unidrive_perception.message_types import default_typestore, installed_typestore
-from unidrive_perception.messages import BagFactory, make_header
+from unidrive_perception.messages import make_header
 
 
 def ament_prefix(tmp_path, monkeypatch, definitions):

@@ -12,13 +12,12 @@ import numpy as np
 import pytest
 from rosbags.typesys import Stores, get_typestore
 
+from unidrive_perception.geometry import Letterbox
 from unidrive_perception.image_codec import compressed_to_rgb, image_to_rgb, rgb_to_compressed
 from unidrive_perception.labels import BDD100K_LABELS
+from unidrive_perception.message_factories import BagFactory, MessagesMissingError, RosFactory
 from unidrive_perception.message_types import default_typestore
 from unidrive_perception.messages import (
-    BagFactory,
-    MessagesMissingError,
-    RosFactory,
     arrays_from_detections,
     compressed_message,
     detections_message,
@@ -202,6 +201,16 @@ def test_masks_take_the_fast_path_of_rosidl(monkeypatch):
     )
 
 
+@pytest.mark.ros
+def test_a_mask_of_the_predictor_is_not_copied_into_its_message():
+    mask = Letterbox(SIZE, (32, 64)).invert_mask(np.full((16, 32), 3, np.uint8))
+    make = RosFactory()
+    message = mask_message(make, header_of(make), mask, 'semantic', SIZE)
+    mask[:] = 7  # as nobody does; here it shows whose memory the message has
+    assert set(message.data) == {7}
+    assert canonical(message).count(7) >= mask.size
+
+
 def test_detections_keep_float32_exactly(make):
     given = prediction(20)
     message = detections_message(make, header_of(make), given, BDD100K_LABELS)
@@ -222,7 +231,7 @@ def test_store_without_our_messages():
 
 NOT_BUILT = """
 import os, sys
-from unidrive_perception.messages import RosFactory
+from unidrive_perception.message_factories import RosFactory
 built = [p for p in sys.path if os.path.isfile(os.path.join(p, 'unidrive_msgs', '__init__.py'))]
 sys.path = [p for p in sys.path if p not in built]
 import unidrive_msgs.msg

@@ -7,8 +7,9 @@ import pytest
 from tiny_bundle import LABELS, street, tiny_bundle
 
 from unidrive_perception.image_codec import compressed_to_rgb
+from unidrive_perception.message_factories import BagFactory
 from unidrive_perception.message_types import default_typestore
-from unidrive_perception.messages import BagFactory, make_header
+from unidrive_perception.messages import make_header
 from unidrive_perception.node.frame_messages import TOPIC_TYPES, FrameMessages
 from unidrive_perception.node.outputs import Outputs
 from unidrive_perception.node.parameters import PARAMETERS

@@ -12,8 +12,9 @@ from tiny_bundle import BLUE, RED, street, tiny_bundle, write_tiny_bundle
 
 from unidrive_perception.bundle import Bundle
 from unidrive_perception.image_codec import image_to_rgb
+from unidrive_perception.message_factories import BagFactory
 from unidrive_perception.message_types import default_typestore
-from unidrive_perception.messages import BagFactory, image_message, make_header
+from unidrive_perception.messages import image_message, make_header
 from unidrive_perception.node.diagnostics import CameraHealth
 from unidrive_perception.node.frame_messages import TOPIC_TYPES
 from unidrive_perception.node.frames import FrameWorker

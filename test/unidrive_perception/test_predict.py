@@ -18,7 +18,8 @@ from unidrive_perception import predict
 from unidrive_perception.bags.reader import BagWriter
 from unidrive_perception.errors import UserError
 from unidrive_perception.image_codec import rgb_to_compressed
-from unidrive_perception.messages import BagFactory, image_message, make_header
+from unidrive_perception.message_factories import BagFactory
+from unidrive_perception.messages import image_message, make_header
 from unidrive_perception.overlay import draw_overlay
 from unidrive_perception.predictor import Predictor
 from unidrive_perception.sources import SourceError

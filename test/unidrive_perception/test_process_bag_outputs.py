@@ -16,8 +16,8 @@ from tiny_bundle import LABELS, tiny_bundle, write_tiny_bundle
 from unidrive_perception.bags.reader import BagWriter, open_bag
 from unidrive_perception.errors import UserError
 from unidrive_perception.image_codec import compressed_to_rgb
+from unidrive_perception.message_factories import BagFactory
 from unidrive_perception.messages import (
-    BagFactory,
     image_message,
     make_header,
     prediction_from_result,

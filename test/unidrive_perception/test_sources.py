@@ -24,13 +24,9 @@ from sample_bags import (
 from unidrive_perception.bags.reader import BagError, BagWriter, open_bag
 from unidrive_perception.errors import UserError
 from unidrive_perception.image_codec import rgb_to_compressed
+from unidrive_perception.message_factories import BagFactory
 from unidrive_perception.message_types import default_typestore
-from unidrive_perception.messages import (
-    BagFactory,
-    compressed_message,
-    image_message,
-    make_header,
-)
+from unidrive_perception.messages import compressed_message, image_message, make_header
 from unidrive_perception.sources import FILE_START_NS, SourceError, open_source
 
 

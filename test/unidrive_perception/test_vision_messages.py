@@ -14,8 +14,9 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from unidrive_perception.bags.reader import BagWriter, open_bag
 from unidrive_perception.labels import BDD100K_LABELS
+from unidrive_perception.message_factories import BagFactory, RosFactory
 from unidrive_perception.message_types import default_typestore, installed_typestore
-from unidrive_perception.messages import BagFactory, RosFactory, make_header, stamp_of
+from unidrive_perception.messages import make_header, stamp_of
 from unidrive_perception.predictor import Prediction
 from unidrive_perception.vision_messages import (
     DETECTIONS,

@@ -11,7 +11,8 @@ from sample_bags import PERIOD_NS, RECORDING_DELAY_NS, START_NS, picture
 
 from unidrive_perception.bags.reader import BagWriter
 from unidrive_perception.image_codec import rgb_to_compressed
-from unidrive_perception.messages import BagFactory, compressed_message, image_message, make_header
+from unidrive_perception.message_factories import BagFactory
+from unidrive_perception.messages import compressed_message, image_message, make_header
 from unidrive_training.cli import main
 
 FRONT, REAR = '/front/image', '/rear/image/compressed'

@@ -8,8 +8,8 @@ import pytest
 from unidrive_perception.bags.reader import BagWriter
 from unidrive_perception.errors import UserError
 from unidrive_perception.labels import BDD100K_LABELS
+from unidrive_perception.message_factories import BagFactory
 from unidrive_perception.messages import (
-    BagFactory,
     labels_message,
     make_header,
     prediction_messages,

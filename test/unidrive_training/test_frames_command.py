@@ -22,7 +22,8 @@ from sample_bags import (
 from unidrive_perception.bags.reader import BagWriter, open_bag
 from unidrive_perception.image_codec import rgb_to_compressed
 from unidrive_perception.image_topics import IMAGE
-from unidrive_perception.messages import BagFactory, compressed_message, image_message, make_header
+from unidrive_perception.message_factories import BagFactory
+from unidrive_perception.messages import compressed_message, image_message, make_header
 from unidrive_training.data.bdd100k import read_image, read_split
 
 

@@ -13,9 +13,8 @@ import numpy as np
 from unidrive_perception.drivable_messages import drivable_area_message, drivable_grid_message
 from unidrive_perception.image_codec import rgb_to_compressed
 from unidrive_perception.labels import LabelTable
+from unidrive_perception.message_factories import Message, MessageFactory
 from unidrive_perception.messages import (
-    Message,
-    MessageFactory,
     compressed_message,
     detections_message,
     image_message,

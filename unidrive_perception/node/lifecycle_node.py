@@ -22,7 +22,7 @@ from std_srvs.srv import SetBool
 
 from unidrive_perception.errors import UserError
 from unidrive_perception.image_bridge import find_cv_bridge
-from unidrive_perception.messages import RosFactory
+from unidrive_perception.message_factories import RosFactory
 from unidrive_perception.node.camera_node import CameraTopics
 from unidrive_perception.node.diagnostics import OK, STALE, Report
 from unidrive_perception.node.frames import FrameWorker

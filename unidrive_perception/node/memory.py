@@ -22,9 +22,14 @@ LARGE_BLOCK = 8 << 20
 """Bytes from which a block is not part of a heap. The images of most cameras are smaller: fresh
 memory for each costs time, 10 ms per 1280×720 image with blocks from 1 MB, nothing from 4 MB."""
 
+KEPT_FREE = 16 << 20
+"""Free bytes at the end of a heap that stay there. Once the size of large blocks is set, glibc
+fixes this at 128 kB: each image's masks are then given back to the system and asked for again."""
+
 _HEAP_SETTINGS = {  # number in malloc.h, and the variable by which a user chooses it
     'MALLOC_ARENA_MAX': (-8, ARENAS),
     'MALLOC_MMAP_THRESHOLD_': (-3, LARGE_BLOCK),
+    'MALLOC_TRIM_THRESHOLD_': (-1, KEPT_FREE),
 }
 
 

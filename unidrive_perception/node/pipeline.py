@@ -16,7 +16,8 @@ from typing import Any
 
 from unidrive_perception.errors import UserError
 from unidrive_perception.image_codec import ImageDecodeError
-from unidrive_perception.messages import MessageFactory, stamp_of, timing_message
+from unidrive_perception.message_factories import MessageFactory
+from unidrive_perception.messages import stamp_of, timing_message
 from unidrive_perception.node.diagnostics import Counters
 from unidrive_perception.node.frame_messages import FrameMessages
 from unidrive_perception.node.frames import Batch, LatestFrames

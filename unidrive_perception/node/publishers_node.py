@@ -11,7 +11,8 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from std_msgs.msg import Header
 
 from unidrive_perception.bundle import TASKS
-from unidrive_perception.messages import RosFactory, labels_message
+from unidrive_perception.message_factories import RosFactory
+from unidrive_perception.messages import labels_message
 from unidrive_perception.node.frame_messages import TOPIC_TYPES
 from unidrive_perception.node.parameters import USE_BUNDLE_THRESHOLD
 from unidrive_perception.node.qos_node import qos_overrides_of

@@ -16,8 +16,8 @@ from unidrive_perception.bundle import Bundle
 from unidrive_perception.image_codec import compressed_to_rgb, image_to_rgb
 from unidrive_perception.image_topics import COMPRESSED
 from unidrive_perception.labels import LabelTable
+from unidrive_perception.message_factories import BagFactory
 from unidrive_perception.messages import (
-    BagFactory,
     detections_message,
     labels_message,
     make_header,

@@ -24,7 +24,8 @@ from unidrive_perception.bundle import Bundle
 from unidrive_perception.errors import UserError
 from unidrive_perception.image_codec import rgb_to_compressed
 from unidrive_perception.labels import UNKNOWN
-from unidrive_perception.messages import BagFactory, compressed_message
+from unidrive_perception.message_factories import BagFactory
+from unidrive_perception.messages import compressed_message
 from unidrive_perception.node.frame_messages import FrameMessages
 from unidrive_perception.node.parameters import TABLE
 from unidrive_perception.overlay import draw_overlay

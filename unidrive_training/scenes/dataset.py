@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 from tqdm import tqdm
 
-from unidrive_perception import image_codec, messages
+from unidrive_perception import image_codec, message_factories, messages
 from unidrive_perception.bags.reader import BagWriter
 from unidrive_perception.labels import BDD100K_LABELS
 from unidrive_training.data.bdd100k import Bdd100kWriter
@@ -88,7 +88,7 @@ def write_bag(path: Path, scenes: SceneSet, storage: str, compressed: bool) -> d
     Images are raw 'rgb8', or JPEG on ``<topic>/compressed``. Drives follow one another.
     """
     with BagWriter(path, storage) as bag:
-        make = messages.BagFactory(bag.typestore)
+        make = message_factories.BagFactory(bag.typestore)
         for number, (_, frame, _) in enumerate(_progress(scenes, 'bag')):
             stamp = _BAG_START_NS + round(number * scenes.stride * 1e9 / scenes.fps)
             header = messages.make_header(make, stamp, CAMERA_FRAME)
