@@ -50,12 +50,17 @@ def init_ros(init: Callable, args: list[str]) -> None:
 
 
 def split_ros_args(args: list[str]) -> tuple[list[str], list[str]]:
-    """Split a command line into our own arguments and those for ROS (``--ros-args ... [--]``).
+    """Split a command line into our own arguments and those for ROS.
 
+    ROS's stand in blocks, as many as one likes: from ``--ros-args`` to ``--`` or the end.
     rclpy.utilities.remove_ros_args would take ``--remap /a:=/b`` for a rule in ROS's old syntax.
     """
-    if '--ros-args' not in args:
-        return args, []
-    begin = args.index('--ros-args')
-    end = args.index('--', begin) if '--' in args[begin:] else len(args)
-    return args[:begin] + args[end + 1 :], args[begin:end]
+    own, ros = [], []
+    is_ros = False
+    for arg in args:
+        if is_ros and arg == '--':
+            is_ros = False
+            continue
+        is_ros = is_ros or arg == '--ros-args'
+        (ros if is_ros else own).append(arg)
+    return own, ros

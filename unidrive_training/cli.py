@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import sys
 
+from unidrive_perception.command_line import Parser
 from unidrive_perception.errors import UserError
 
 COMMANDS = {
@@ -60,9 +60,7 @@ COMMANDS = {
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit status (2 for an error the user can mend)."""
     argv = sys.argv[1:] if argv is None else argv
-    parser = argparse.ArgumentParser(
-        prog='unidrive', description='Driving perception, offline side.'
-    )
+    parser = Parser(prog='unidrive', description='Driving perception, offline side.')
     subparsers = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
     for name, (module_name, summary) in COMMANDS.items():
         subparser = subparsers.add_parser(name, help=summary, description=summary)
@@ -82,7 +80,7 @@ def main(argv: list[str] | None = None) -> int:
         args.overrides += [word for word in rest if not word.startswith('-')]
         rest = [word for word in rest if word.startswith('-')]
     if rest:
-        parser.error(f'unrecognized arguments: {" ".join(rest)}')
+        subparsers.choices[args.command].refuse(rest)
     try:
         return module.run(args)
     except UserError as error:

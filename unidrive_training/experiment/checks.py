@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 from collections import Counter
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from unidrive_perception.command_line import Parser
 from unidrive_perception.errors import UserError
 from unidrive_training.cli import COMMANDS
 from unidrive_training.config import TrainingConfig
@@ -55,7 +55,7 @@ def check(experiment: Experiment, steps: Sequence[Step]) -> None:
             print(f'{name}: {parts} from scratch, as {given} has nothing that fits')
 
 
-class _Parser(argparse.ArgumentParser):
+class _Parser(Parser):
     """Says what is wrong instead of leaving."""
 
     def error(self, message: str) -> None:
