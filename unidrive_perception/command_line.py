@@ -16,7 +16,7 @@ class Parser(argparse.ArgumentParser):
     def parse_args(
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> argparse.Namespace:
-        """Parse all of a command line; what is unknown ends the program, as :meth:`refuse` does."""
+        """Parse a whole command line; :meth:`refuse` what is unknown in it."""
         found, unknown = self.parse_known_args(args, namespace)
         if unknown:
             self.refuse(unknown)

@@ -80,7 +80,7 @@ def test_ros_understands_several_blocks():
     import rclpy
     from rclpy.context import Context
 
-    _, ros = split_ros_args('--ros-args -r __node:=see -- --ros-args -p x:=3'.split())
+    _, ros = split_ros_args(['--ros-args', '-r', '__node:=see', '--', '--ros-args', '-p', 'x:=3'])
     context = Context()
     rclpy.init(args=ros, context=context)
     try:
@@ -123,7 +123,7 @@ def test_the_node_refuses_arguments_that_are_not_ros_s(started, capsys, line, un
 
 
 def test_the_node_takes_what_is_ros_s(started, capsys):
-    line = '--ros-args -r __node:=x -- --ros-args -p lazy:=false'.split()
+    line = ['--ros-args', '-r', '__node:=x', '--', '--ros-args', '-p', 'lazy:=false']
     for args in ([], line):
         assert perception_node.main(args) == 0
     assert started == [[], line]
