@@ -1,6 +1,6 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The one base class of errors that a user can mend, and how their sentences quote."""
+"""The one base class of errors that a user can mend, and what their sentences share."""
 
 from __future__ import annotations
 
@@ -24,3 +24,8 @@ def one_line(text: object) -> str:
     """Return the text of an error of some library, or with a foreign name in it, on one line."""
     line = ' '.join(str(text).split())
     return ''.join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+
+
+def nothing_at(path: object) -> str:
+    """Return the sentence for a path of a recording or of images at which there is nothing."""
+    return f'there is no bag, video or image folder {one_line(path)}'

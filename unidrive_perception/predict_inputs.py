@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from unidrive_perception.bags.reader import is_bag
-from unidrive_perception.errors import UserError
+from unidrive_perception.errors import UserError, nothing_at
 from unidrive_perception.file_sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES, natural_order
 from unidrive_perception.source_frames import FrameSource, SourceError
 from unidrive_perception.sources import BagSource, FolderSource, open_source
@@ -79,7 +79,7 @@ class _Finder:
 
     def at(self, path: Path) -> Iterator[Input]:
         if not path.exists():
-            raise SourceError(f'there is no image, folder, video or bag {path}')
+            raise SourceError(nothing_at(path))
         if is_bag(path):
             yield from self._bag(path)
         elif path.is_dir():

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from unidrive_perception.bags.reader import BagMessage, is_bag, open_bag
+from unidrive_perception.errors import nothing_at
 from unidrive_perception.file_sources import (
     FILE_FRAME_ID,
     FILE_START_NS,
@@ -55,7 +56,7 @@ def open_source(
     path = Path(path)
     topics = [topic] if isinstance(topic, str) else list(topic or [])
     if not path.exists():
-        raise SourceError(f'there is no bag, video or image folder {path}')
+        raise SourceError(nothing_at(path))
     if fps is not None and not fps > 0:
         raise SourceError(f'fps must be greater than 0, not {fps}')
     if is_bag(path):

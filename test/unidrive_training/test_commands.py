@@ -4,6 +4,8 @@
 
 import pytest
 
+from unidrive_perception.errors import UserError
+from unidrive_perception.node.playback import make_parser, open_recording
 from unidrive_training.cli import main
 
 
@@ -26,3 +28,22 @@ def test_what_is_misspelt_is_told_what_it_may_be(capsys, line, usage, meant):
     assert told.startswith(f'usage: {usage} [-h] ')
     *_, error = told.splitlines()
     assert error.startswith(f'{usage}: error: ') and f'did you mean {meant}?' in error
+
+
+@pytest.mark.parametrize('name', ['gone', 'gone.mcap', 'gone.mp4', 'gone.jpg'])
+def test_a_missing_input_is_told_of_in_the_same_words(tmp_path, monkeypatch, capsys, name):
+    monkeypatch.chdir(tmp_path)
+    commands = (
+        ['process-bag', name, 'out'],
+        ['predict', name, 'out'],
+        ['frames', name, 'out'],
+        ['demo', '--input', name],
+    )
+    sentence = f'there is no bag, video or image folder {name}'
+    for command in commands:
+        assert main(command) == 2
+        assert capsys.readouterr().err == f'unidrive: error: {sentence}\n', command
+    with pytest.raises(UserError) as error:
+        open_recording(make_parser().parse_args([name]))
+    assert str(error.value) == sentence
+    assert not list(tmp_path.iterdir())

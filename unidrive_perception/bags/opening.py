@@ -19,7 +19,7 @@ from rosbags.interfaces import Connection
 from unidrive_perception.bags.files import is_bag, storage_files
 from unidrive_perception.bags.unfinished_mcap import UnfinishedMcap, is_unfinished
 from unidrive_perception.bounded_yaml import YamlError, read_bounded_yaml
-from unidrive_perception.errors import UserError, one_line
+from unidrive_perception.errors import UserError, nothing_at, one_line
 
 Reader = rosbag1.Reader | rosbag2.Reader
 
@@ -81,7 +81,7 @@ def reason(error: Exception) -> str:
 
 def _open_reader(path: Path) -> tuple[Reader, str | None]:
     if not path.exists():
-        raise BagError(f'there is no bag {path}')
+        raise BagError(nothing_at(path))
     if not is_bag(path):
         raise BagError(
             f'{path} is no bag: expected a rosbag2 folder or a .mcap, .db3 or .bag file'

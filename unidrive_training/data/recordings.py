@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from unidrive_perception.bags.reader import BagTopic, is_bag, open_bag
+from unidrive_perception.errors import nothing_at
 from unidrive_perception.image_topics import COMPRESSED, IMAGE, SUFFIX
 from unidrive_perception.sources import (
     FILE_START_NS,
@@ -79,8 +80,10 @@ def open_recording(
     ``fps``: of videos and folders (default: a video's own; images without it have no time).
     Raises UserError where there are no images, or none on ``topics``.
     """
+    if not Path(path).exists():
+        raise SourceError(nothing_at(path))
     path = Path(path).resolve()
-    return _Bag(path, topics) if is_bag(path) and path.exists() else _Files(path, fps)
+    return _Bag(path, topics) if is_bag(path) else _Files(path, fps)
 
 
 class _Bag(Recording):

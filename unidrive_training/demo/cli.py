@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 from unidrive_perception.bundle import Bundle, default_bundle
-from unidrive_perception.errors import UserError
+from unidrive_perception.errors import UserError, nothing_at
 from unidrive_perception.sources import open_source
 from unidrive_training.demo import graph, pictures, report
 from unidrive_training.scenes.dataset import SceneSet, write_bag
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     """Replay, score, draw; returns the exit status."""
     bundle = Bundle.load(args.model or default_bundle())
     if args.input and not args.input.exists():
-        raise UserError(f'{args.input}: no such bag, video or folder')
+        raise UserError(nothing_at(args.input))
     if args.input and args.out.resolve() in args.input.resolve().parents:
         raise UserError(
             f'{args.input} lies in {args.out}, which is cleared: move it or give --out'
