@@ -183,6 +183,27 @@ def test_no_readable_frame_leaves_no_bag(tmp_path, model):
     assert {path.name for path in tmp_path.iterdir()} == {'drive', 'nothing'}
 
 
+def test_finished_results_of_other_options_are_kept(tmp_path, model):
+    source = write_image_bag(tmp_path / 'drive', count=1)
+    args = source, tmp_path / 'out', '--model', model
+    assert process_bag(*args, '--track') == 0
+    before = messages(tmp_path / 'out')
+    with pytest.raises(BagError) as error:
+        process_bag(*args, '--score-threshold', 0.7, '--copy-images', '--storage', 'sqlite3')
+    assert str(error.value) == (
+        f'{tmp_path}/out holds the results of another command (--score-threshold was default, is '
+        'now 0.7; --track was on, is now off; --copy-images was no, is now yes; --storage was '
+        'mcap, is now sqlite3): give that command again to keep them, or remove the folder, or '
+        'choose another name'
+    )
+    assert process_bag(*args, '--track') == 0, 'nothing is left to do'
+    assert messages(tmp_path / 'out') == before
+    (tmp_path / 'out' / 'summary.json').write_text('{"job": []}')
+    with pytest.raises(BagError, match='exists already: remove it or choose another name'):
+        process_bag(*args, '--track')
+    assert messages(tmp_path / 'out') == before
+
+
 def test_errors_before_any_work(tmp_path, model):
     source = write_image_bag(tmp_path / 'drive', count=1)
     with pytest.raises(BagError, match='exists already'):

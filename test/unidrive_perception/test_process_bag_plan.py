@@ -98,7 +98,7 @@ def test_a_plan_is_kept(tmp_path):
         assert work.read_plan({'model': 'a'}) is None
         work.write_plan({'model': 'a'}, plan)
         assert work.read_plan({'model': 'a'}) == plan
-        with pytest.raises(UserError, match=r'\(model was a, is now b\).*remove the folder'):
+        with pytest.raises(UserError, match=r'\(--model was a, is now b\).*remove the folder'):
             work.read_plan({'model': 'b'})
         (work.path / 'plan.json').write_text(json.dumps({'job': {}}))
         with pytest.raises(UserError, match='cannot be read'):

@@ -176,11 +176,11 @@ def test_other_work_is_not_mixed_in(tmp_path, folder, unfinished):
         assert shards(tmp_path / 'out'), 'all is still there'
 
     drive, out, _, model = unfinished
-    refused('score threshold was default, is now 0.3', *unfinished, '--score-threshold', '0.3')
-    refused('tracking was off, is now on', *unfinished, '--track')
-    refused('copied images was no, is now yes', *unfinished, '--copy-images')
+    refused('--score-threshold was default, is now 0.3', *unfinished, '--score-threshold', '0.3')
+    refused('--track was off, is now on', *unfinished, '--track')
+    refused('--copy-images was no, is now yes', *unfinished, '--copy-images')
     other = write_tiny_bundle(tmp_path / 'other')
-    refused('model was tiny [0-9a-f]{12}, is now tiny', drive, out, '--model', other)
+    refused('--model was tiny [0-9a-f]{12}, is now tiny', drive, out, '--model', other)
     refused(r'input was .*drive, is now', folder / 'drive', out, '--model', model)
     os.utime(drive / 'drive.mcap', ns=(1, 1))
     refused('state of the input was', *unfinished)

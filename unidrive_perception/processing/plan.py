@@ -23,6 +23,18 @@ SHARD_FRAMES = 100
 SHARDS = 16
 """As many at least, where that leaves ``LEAST_FRAMES`` for each: several processes want some."""
 LEAST_FRAMES = 10
+OPTIONS = {
+    'frame rate': '--fps',
+    'model': '--model',
+    'device': '--device',
+    'score threshold': '--score-threshold',
+    'tracking': '--track',
+    'overlay': '--overlay',
+    'copied images': '--copy-images',
+    'further topics': '--also',
+    'storage': '--storage',
+}
+"""The options of ``process-bag`` that say what has these names in an :func:`identity`."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +119,7 @@ def identity(settings: Settings, manifest: Manifest, storage: str) -> dict[str, 
 def differences(before: Mapping[str, Any], now: Mapping[str, str]) -> str:
     """What is not the same in two identities, as one phrase; empty where nothing is."""
     return '; '.join(
-        f'{name} was {before.get(name)}, is now {value}'
+        f'{OPTIONS.get(name, name)} was {before.get(name, "unknown")}, is now {value}'
         for name, value in now.items()
         if before.get(name) != value
     )

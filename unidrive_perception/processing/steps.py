@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from unidrive_perception.processing.plan import (
     Plan,
     Settings,
     Shard,
+    differences,
     identity,
     make_shards,
     shares,
@@ -61,9 +62,7 @@ def make_bag(
     job = identity(settings, bundle.manifest, storage)
     with work.hold():
         if out.exists():
-            content = _summary_of(out)
-            if content.get('job') != job:
-                raise BagError(f'{out} exists already: remove it or choose another name')
+            content = _finished(out, job)
             work.discard()
             return content
         plan = work.read_plan(job)
@@ -200,11 +199,19 @@ def _write_summary(folder: Path, content: dict[str, Any], outcome: Outcome, tall
     cv2.imwrite(str(folder / PLOT), cv2.cvtColor(chart, cv2.COLOR_RGB2BGR))
 
 
-def _summary_of(out: Path) -> dict[str, Any]:
+def _finished(out: Path, job: Mapping[str, str]) -> dict[str, Any]:
+    """Return the summary of finished results; BagError where ``out`` is not that of the job."""
     try:
-        return json.loads((out / SUMMARY).read_text(encoding='utf-8'))
-    except (OSError, ValueError):
-        return {}
+        content = json.loads((out / SUMMARY).read_text(encoding='utf-8'))
+        what = differences(content['job'], job)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise BagError(f'{out} exists already: remove it or choose another name') from None
+    if what:
+        raise BagError(
+            f'{out} holds the results of another command ({what}): give that command again to '
+            f'keep them, or remove the folder, or choose another name'
+        )
+    return content
 
 
 def _cores() -> int:
