@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the demo reads from a bag of results, without a graph."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -69,6 +71,10 @@ def test_times_are_those_of_the_wall_clock_whatever_the_rate(tmp_path):
     }
     text = table(outcome)
     assert '40 ms median' in text and 'warning' not in text
+    outcome.scores = {'AP50 of the published boxes': 0.2861, 'semantic mIoU': 1.0}
+    rows = dict(re.split(' {2,}', row, maxsplit=1) for row in table(outcome).splitlines())
+    assert rows['AP50 of the published boxes'] == '28.6 %'
+    assert rows['semantic mIoU'] == '100.0 %'
 
 
 def test_stamps_that_do_not_rise_are_told(tmp_path):

@@ -191,7 +191,7 @@ def table(outcome: Outcome) -> str:
     rows.append(('latency', _latency(outcome.times['age'])))
     stages = ', '.join(f'{name} {np.median(outcome.times[name]):.1f}' for name in _STAGES)
     rows.append(('stages, ms', f'{stages} (medians)'))
-    rows += [(name, f'{value:.3f}') for name, value in outcome.scores.items()]
+    rows += [(name, f'{value:.1%}'.replace('%', ' %')) for name, value in outcome.scores.items()]
     rows += [('warning', warning) for warning in outcome.warnings]
     width = max(len(name) for name, _ in rows)
     return '\n'.join(f'{name:<{width}}  {value}' for name, value in rows)
