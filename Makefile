@@ -16,9 +16,9 @@ help: ## list these targets
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
 setup: ## make .venv, or bring it up to date
-	@command -v $(SETUP_PYTHON) > /dev/null || { echo "set-up: error: there is no $(SETUP_PYTHON) here:" \
-		"install Python 3.10 to 3.13 (sudo apt install python3 python3-venv python3-dev g++)" \
-		"or name one with PYTHON=" >&2; exit 2; }
+	@test "$$($(SETUP_PYTHON) -c 'import sys; print(sys.version_info[0])' 2> /dev/null)" = 3 || { \
+		echo "set-up: error: there is no Python 3 called $(SETUP_PYTHON) here: install Python 3.10 to 3.13" \
+		"(sudo apt install python3 python3-venv python3-dev g++) or name one with PYTHON=" >&2; exit 2; }
 	@$(SETUP_PYTHON) config/setup/bootstrap.py
 
 demo: setup ## node + player on generated scenes, or on INPUT=bag|video|folder

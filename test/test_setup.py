@@ -184,6 +184,38 @@ def test_a_wrong_python_is_refused(bootstrap, monkeypatch, version):
         bootstrap.check_python()
 
 
+def script(path, lines):
+    path.write_text(f'#!/bin/sh\n{lines}\n')
+    path.chmod(0o755)
+    return path
+
+
+def test_only_a_python_that_runs_is_recommended(bootstrap, monkeypatch, tmp_path):
+    monkeypatch.setattr(bootstrap.sys, 'version_info', (3, 9))
+    monkeypatch.setenv('PATH', str(tmp_path))
+    with pytest.raises(bootstrap.SetupError, match='install one and name it'):
+        bootstrap.check_python()
+    script(tmp_path / 'python3.12', 'echo "pyenv: python3.12: command not found"; exit 127')
+    script(tmp_path / 'python3.11', 'exit 0')
+    with pytest.raises(bootstrap.SetupError, match=r'use PYTHON=python3\.11$'):
+        bootstrap.check_python()
+
+
+@pytest.mark.parametrize('lines', [None, 'echo "command not found" >&2; exit 127', 'echo 2'])
+def test_make_refuses_what_is_no_python_3_in_one_sentence(repo_root, tmp_path, lines):
+    if shutil.which('make') is None:
+        pytest.skip('no make')
+    python = tmp_path / 'python3.9'
+    if lines:
+        script(python, lines)
+    command = ['make', '-f', str(repo_root / 'Makefile'), 'demo', f'PYTHON={python}']
+    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    sentence, *rest = told.stderr.splitlines()
+    assert told.returncode == 2 and told.stdout == ''
+    assert sentence.startswith(f'set-up: error: there is no Python 3 called {python} here: ')
+    assert 'PYTHON=' in sentence and all(line.startswith('make: ***') for line in rest)
+
+
 @pytest.mark.parametrize('version', [(3, 10), (3, 13)])
 def test_a_right_python_is_taken(bootstrap, monkeypatch, version):
     monkeypatch.setattr(bootstrap.sys, 'version_info', version)

@@ -265,17 +265,18 @@ def check_python():
     """Refuse a Python for which the lock files have no pins."""
     if (3, 10) <= sys.version_info[:2] <= (3, 13):
         return
-    known = [
-        name
-        for name in ('python3.12', 'python3.11', 'python3.10', 'python3.13')
-        if shutil.which(name)
-    ]
-    remedy = (
-        f'use PYTHON={known[0]}' if known else 'install one and name it, e.g. PYTHON=python3.12'
-    )
+    names = ('python3.12', 'python3.11', 'python3.10', 'python3.13')
+    known = next(filter(runs, names), None)
+    remedy = f'use PYTHON={known}' if known else 'install one and name it, e.g. PYTHON=python3.12'
     raise SetupError(
         f'UniDrive needs Python 3.10 to 3.13, and {sys.executable} is {VERSION}: {remedy}'
     )
+
+
+def runs(name):
+    """Return whether there is such an interpreter; a shim of pyenv may only say that it is not."""
+    quiet = {'stdout': subprocess.DEVNULL, 'stderr': subprocess.DEVNULL}
+    return bool(shutil.which(name)) and subprocess.call([name, '-c', ''], **quiet) == 0
 
 
 def sourced_distro():
