@@ -6,10 +6,15 @@ import numpy as np
 import pytest
 
 import unidrive_perception.overlay.boxes as overlay_boxes
-import unidrive_perception.overlay.legend as overlay_legend
 from unidrive_perception.labels import DETECTION, DRIVABLE, SEMANTIC
 from unidrive_perception.overlay.boxes import draw_captions
-from unidrive_perception.overlay.legend import area_rows, draw_legend, draw_status, object_rows
+from unidrive_perception.overlay.legend import (
+    Row,
+    area_rows,
+    draw_legend,
+    draw_status,
+    object_rows,
+)
 from unidrive_perception.overlay.text import text_cover
 from unidrive_perception.predictor import Prediction
 
@@ -124,25 +129,69 @@ def test_legend_names_only_what_is_seen():
 def test_legend_shows_its_colours_and_tells_its_place():
     picture = grey()
     rows = area_rows(np.full((9, 9), 0, np.uint8), DRIVABLE)
-    assert draw_legend(picture, ([], [])) == [] and (picture == 100).all()
-    places = draw_legend(picture, (rows, object_rows(np.array([2]), DETECTION)))
-    assert len(places) == 2 and not overlap(*places)
+    assert draw_legend(picture, {}) == [] and draw_legend(picture, {'drivable': []}) == []
+    assert (picture == 100).all()
+    groups = {'objects': object_rows(np.array([2]), DETECTION), 'drivable': rows}
+    ((x0, y0, x1, y1),) = draw_legend(picture, groups)
     outside = np.ones(picture.shape[:2], bool)
-    for x0, y0, x1, y1 in places:
-        outside[y0:y1, x0:x1] = False
+    outside[y0:y1, x0:x1] = False
     assert (picture[outside] == 100).all() and (picture[~outside] != 100).mean() > 0.97
-    x0, y0, x1, y1 = places[0]
     off = np.abs(picture[y0:y1, x0:x1].astype(int) - DRIVABLE.classes[0].color).max(2)
     assert (off < 50).sum() > 50
 
 
+def where(picture, color):
+    """Rows and columns of the pixels of about this colour."""
+    return np.nonzero(np.abs(picture.astype(int) - color).max(2) < 50)
+
+
+def test_each_group_of_the_legend_has_lines_of_its_own():
+    """What has one colour in two groups is told apart by where it is and by its title."""
+    picture = grey()
+    colors = {'objects': (250, 20, 20), 'drivable': (20, 250, 20), 'semantic': (20, 20, 250)}
+    groups = {title: [Row(f'class {i}', c) for i in range(3)] for title, c in colors.items()}
+    ((_, _, _, bottom),) = draw_legend(picture, groups)
+    rows, columns = zip(*(where(picture, color) for color in colors.values()), strict=True)
+    assert rows[0].max() < rows[1].min() and rows[1].max() < rows[2].min()
+    assert rows[2].max() < bottom
+    assert len({int(found.min()) for found in columns}) == 1, 'below each other'
+    assert len({int(found.max()) for found in columns}) == 1
+    bright = (picture[:bottom, : columns[0].min()] > 120).all(2).any(1)
+    for found in rows:
+        assert bright[found.min() : found.max()].any(), 'a title on its line'
+
+
+def test_many_classes_take_several_lines():
+    picture = grey(360, 640)
+    few = Row('few', (20, 250, 20))
+    many = [Row(f'class {i}', (250, 20, 20)) for i in range(12)]
+    draw_legend(picture, {'drivable': [few], 'semantic': many})
+    rows, columns = where(picture, many[0].color)
+    lines = np.unique(rows)
+    assert len(lines[np.flatnonzero(np.diff(lines) > 1)]) == 1, 'two lines'
+    assert columns.max() < 640 and columns.min() == where(picture, few.color)[1].min()
+
+
 @pytest.mark.parametrize('size', [(96, 160), (360, 640), (1280, 720), (1200, 1920)])
 def test_legend_leaves_most_of_the_picture(size):
-    rows = [overlay_legend.Row(f'class {i}', (250, 20, 20)) for i in range(60)]
-    places = draw_legend(grey(*size), (rows, rows))
+    rows = [Row(f'class {i}', (250, 20, 20)) for i in range(60)]
+    picture = grey(*size)
+    places = draw_legend(picture, {'objects': rows, 'drivable': rows})
     covered = sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in places)
     assert covered < size[0] * size[1] / 6
     assert bool(places) == (size != (96, 160))
+    for x0, y0, x1, y1 in places:
+        assert 0 <= x0 < x1 <= size[1] and 0 <= y0 < y1 < size[0] / 6
+
+
+def test_legend_of_a_street_is_small():
+    """Ten classes in a picture of 640×360, which had a third of its height covered."""
+    semantic = [Row(SEMANTIC.classes[i].name, SEMANTIC.classes[i].color) for i in range(10)]
+    drivable = [Row(DRIVABLE.classes[i].name, DRIVABLE.classes[i].color) for i in range(2)]
+    objects_seen = object_rows(np.array([0, 2, 2, 3]), DETECTION)
+    groups = {'objects': objects_seen, 'drivable': drivable, 'semantic': semantic}
+    ((_, _, x1, y1),) = draw_legend(grey(360, 640), groups)
+    assert y1 < 360 * 0.16 and x1 * y1 < 360 * 640 * 0.15
 
 
 def test_status_is_a_strip_at_the_bottom():

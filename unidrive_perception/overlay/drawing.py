@@ -68,9 +68,11 @@ def draw_overlay(
         draw_frames(picture, prediction, labels['detection'])
     taken = draw_status(picture, status)
     if style.legend:
-        areas = [row for layer in layers.values() for row in area_rows(*layer)]
-        objects = object_rows(prediction.class_ids, labels['detection']) if boxes else []
-        taken += draw_legend(picture, (areas, objects))
+        groups = (
+            {'objects': object_rows(prediction.class_ids, labels['detection'])} if boxes else {}
+        )
+        groups |= {task: area_rows(*layer) for task, layer in layers.items()}
+        taken += draw_legend(picture, groups)
     if boxes:
         draw_captions(picture, prediction, labels['detection'], taken)
     return picture

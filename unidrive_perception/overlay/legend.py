@@ -1,11 +1,11 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What the colours of a picture mean, in its corner, and a line of status at its bottom edge."""
+"""What the colours of a picture mean, and a line of status: at its upper and lower edge."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,12 +18,13 @@ from unidrive_perception.overlay.text import BLACK, WHITE, lay, plate, text_cove
 _GREY = (200, 200, 200)
 _RIM = (120, 120, 120)  # some colours of areas are as dark as the plate
 _LEAST_SHARE = 0.004  # of the image; what covers less would come and go
-_FEWEST = 3  # rows; a picture that has no room for them is too small for a legend
 _STEP = 4  # every so many pixels of a mask are enough to find that out
+_MOST_OF_HEIGHT = 0.15  # for the legend
+_FEWEST = 2  # lines; a picture that has no room for them is too small for a legend
 
 
 class Row(NamedTuple):
-    """A line of the legend: ``count`` of objects, 0 for an area."""
+    """An entry of the legend: ``count`` of objects, 0 for an area."""
 
     name: str
     color: Color
@@ -51,50 +52,97 @@ def area_rows(mask: np.ndarray, table: LabelTable) -> list[Row]:
     ]
 
 
-def draw_legend(picture: np.ndarray, groups: Iterable[Sequence[Row]]) -> list[Rectangle]:
-    """Draw each group as a column, from the upper left corner on; returns the places taken.
+def draw_legend(picture: np.ndarray, groups: Mapping[str, Sequence[Row]]) -> list[Rectangle]:
+    """Draw the groups along the upper edge, each on lines of its own behind its title.
 
-    What a third of the height or half of the width has no room for is left out.
+    What has no room is left out, the last entries first. Returns the place taken, if any.
     """
     height, width = picture.shape[:2]
-    size = max(9, round(0.85 * text_size((height, width))))
-    most = height // 3 // _row_height(size)
-    x = y = size // 2
-    taken = []
-    for rows in groups:
-        if not rows or most < _FEWEST:
-            continue
-        column = _column(tuple(rows[:most]), size)
-        high, wide = column.shape[:2]
-        if x + wide <= width // 2:
-            lay(picture, column, (x, y))
-            taken.append((x, y, x + wide, y + high))
-            x += wide + 1
-    return taken
-
-
-def _row_height(size: int) -> int:
-    return round(1.3 * size)
+    size = max(9, round(0.8 * text_size((height, width))))
+    most = int(_MOST_OF_HEIGHT * height) // _line_height(size)
+    if most < _FEWEST:
+        return []
+    shown = tuple((title, tuple(rows)) for title, rows in groups.items() if rows)
+    legend = _legend(shown, size, most, width - size)
+    if not legend.size:
+        return []
+    lay(picture, legend, (0, 0))
+    return [(0, 0, legend.shape[1], legend.shape[0])]
 
 
 @functools.lru_cache(maxsize=32)  # from image to image it rarely changes
-def _column(rows: tuple[Row, ...], size: int) -> np.ndarray:
-    """Rows of a legend on a plate."""
-    names = [text_cover(row.name, size) for row in rows]
-    counts = [text_cover(str(row.count or ''), size) for row in rows]
-    long, wide = (max(cover.shape[1] for cover in covers) for covers in (names, counts))
-    step = _row_height(size)
-    indent = size // 2 + step  # of the names
-    height, width = len(rows) * step + size // 2, indent + long + wide + size
-    column = plate(height, width)
-    y = size // 4 + (step - size) // 2
-    for row, name, count in zip(rows, names, counts, strict=True):
-        swatch = column[y + 1 : y + size - 1, size // 2 : size + size // 2 - 2]
-        _draw_swatch(swatch, row.color, framed=row.count > 0)
-        write(column, name, (indent, y), WHITE)
-        write(column, count, (width - size // 2 - count.shape[1], y), _GREY)
+def _legend(
+    groups: tuple[tuple[str, tuple[Row, ...]], ...], size: int, most: int, room: int
+) -> np.ndarray:
+    """The groups below each other: at most ``most`` lines that are ``room`` pixels wide."""
+    indent = size + max((text_cover(title, size).shape[1] for title, _ in groups), default=0)
+    parts, rest = [], most * _line_height(size)
+    for title, rows in groups:
+        parts.append(_group(title, rows, size, indent, room)[:rest])
+        rest -= len(parts[-1])
+    return _stacked([part for part in parts if len(part)], size // 2)
+
+
+def _line_height(size: int) -> int:
+    return round(1.3 * size)
+
+
+def _stacked(parts: Sequence[np.ndarray], margin: int) -> np.ndarray:
+    """Images one below the other on a plate; without any the plate is empty."""
+    if not parts:
+        return plate(0, 0)
+    height, width = sum(len(part) for part in parts), max(part.shape[1] for part in parts)
+    stack = plate(height + margin, width + 2 * margin)
+    y = margin // 2
+    for part in parts:
+        stack[y : y + len(part), margin : margin + part.shape[1]] = part
+        y += len(part)
+    return stack
+
+
+@functools.lru_cache(maxsize=64)  # where objects come and go, the areas stay
+def _group(title: str, rows: tuple[Row, ...], size: int, indent: int, room: int) -> np.ndarray:
+    """A title, and behind it as many lines of entries as these need in ``room`` pixels."""
+    lines = _lines([_entry(row, size) for row in rows], room - indent)
+    widths = [sum(entry.shape[1] for entry in line) for line in lines]
+    step = _line_height(size)
+    group = plate(len(lines) * step, indent + max(widths, default=0))
+    y = (step - size) // 2
+    if lines:
+        write(group, text_cover(title, size), (0, y), _GREY)
+    for line, width in zip(lines, widths, strict=True):
+        group[y : y + size, indent : indent + width] = np.hstack(line)
         y += step
-    return column
+    return group
+
+
+def _lines(entries: Sequence[np.ndarray], room: int) -> list[list[np.ndarray]]:
+    """Entries in lines no wider than ``room``; one that is wider is left out."""
+    lines, rest = [], 0
+    for entry in entries:
+        width = entry.shape[1]
+        if width > room:
+            continue
+        if width > rest:
+            lines.append([])
+            rest = room
+        lines[-1].append(entry)
+        rest -= width
+    return lines
+
+
+@functools.lru_cache(maxsize=256)
+def _entry(row: Row, size: int) -> np.ndarray:
+    """(size, width, 3): the colour of a class, its name and how many there are."""
+    name, count = text_cover(row.name, size), text_cover(str(row.count or ''), size)
+    indent = round(1.3 * size)  # of the name
+    behind = indent + name.shape[1] + size // 2  # where the count is
+    entry = plate(size, behind + (count.shape[1] + size if row.count else size // 2))
+    _draw_swatch(entry[1 : size - 1, : size - 2], row.color, framed=row.count > 0)
+    write(entry, name, (indent, 0), WHITE)
+    if row.count:
+        write(entry, count, (behind, 0), _GREY)
+    return entry
 
 
 def _draw_swatch(place: np.ndarray, color: Color, framed: bool) -> None:
