@@ -38,11 +38,15 @@ class NodeProcess:
     """``perception_node`` with parameters; its output is in ``log``."""
 
     def __init__(
-        self, folder: Path, *ros_args: str, env: dict | None = None, **parameters
+        self,
+        folder: Path,
+        *ros_args: str,
+        env: dict | None = None,
+        program: tuple[str, ...] = ('-m', 'unidrive_perception.perception_node'),
+        **parameters,
     ) -> None:
         self._log = folder / f'node_{time.monotonic_ns()}.log'
-        command = [sys.executable, '-m', 'unidrive_perception.perception_node', '--ros-args']
-        command += ros_args
+        command = [sys.executable, *program, '--ros-args', *ros_args]
         for name, value in parameters.items():
             command += ['-p', f'{name}:={value}']
         with self._log.open('wb') as log:

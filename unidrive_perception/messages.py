@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from unidrive_perception.image_codec import rgb_to_image_data
+from unidrive_perception.image_codec import rgb_to_compressed, rgb_to_image_data
 from unidrive_perception.labels import ClassInfo, LabelTable
 from unidrive_perception.message_factories import Message, MessageFactory
 
@@ -74,6 +74,12 @@ def compressed_message(
         format=codec,
         data=make.uint8_array(data),
     )
+
+
+def jpeg_message(make: MessageFactory, header: Message, rgb: np.ndarray, quality: int) -> Message:
+    """Make a sensor_msgs/CompressedImage of ``rgb`` (H, W, 3) uint8 as JPEG, quality 1 to 100."""
+    data = rgb_to_compressed(rgb, 'jpeg', quality)
+    return compressed_message(make, header, data, 'rgb8; jpeg compressed bgr8')
 
 
 def prediction_messages(

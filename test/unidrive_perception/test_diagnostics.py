@@ -14,6 +14,8 @@ from unidrive_perception.node.diagnostics import (
     resident_mb,
 )
 
+STAGES = {'decode': 1.0, 'inference': 7.4, 'publish': 1.6}
+
 
 @pytest.fixture
 def health():
@@ -27,9 +29,9 @@ def second(health, now, received=0, dropped=0, processed=0, bad=0, failed=0, los
     for _ in range(dropped):
         health.dropped()
     for i in range(processed):
-        health.processed(now + i / 100, age_ms=20.0, work_ms=10.0, latency_ms=15.0 + i)
+        health.processed(now + i / 100, 20.0, STAGES, latency_ms=15.0 + i)
     for _ in range(late):
-        health.late()
+        health.late(0.7)
     for _ in range(bad):
         health.bad('a bad image')
     for _ in range(failed):
@@ -60,6 +62,9 @@ def test_a_drop_now_and_then_is_fine_many_are_not(health):
     assert second(health, 101.0, received=30, dropped=2, processed=28).level == OK
     report = second(health, 102.0, received=30, dropped=20, processed=10)
     assert report.level == WARN and '22 of 60 images dropped' in report.message
+    assert report.message.endswith('the slowest stage is inference 7 ms')
+    assert report.values['slowest stage'] == 'inference 7 ms'
+    assert report.values['work per image [ms]'] == '10.0'
 
 
 def test_bad_images(health):
@@ -88,7 +93,7 @@ def test_counters_are_returned_with_the_frame(health):
     assert health.received(101.0) == 1
     assert health.received(101.1) == 2
     health.dropped()
-    counters = health.processed(101.2, 1.0, 2.0, 3.0)
+    counters = health.processed(101.2, 1.0, STAGES, 3.0)
     assert counters == health.counters
     assert (counters.received, counters.dropped, counters.processed) == (2, 1, 1)
 
@@ -102,10 +107,11 @@ def test_latency_percentiles(health):
 
 def test_late_images(health):
     report = second(health, 101.0, received=9, processed=6, late=3)
-    assert report.level == WARN and report.message == '3 of 9 images were older than max_age'
+    said = '3 of 9 images were older than max_age, the last one 0.7 s'
+    assert (report.level, report.message) == (WARN, said)
     assert report.values['late'] == '3'
     alone = second(CameraHealth('/other', 100.0), 101.0, received=4, late=4)
-    assert alone.level == ERROR and 'all of 4 images' in alone.message
+    assert alone.level == ERROR and '4 of 4 images' in alone.message
 
 
 def test_nobody_listens_is_no_trouble(health):

@@ -70,11 +70,25 @@ def test_worker_outlives_errors_and_finishes_the_frame_in_work():
     go_on.set()
     assert begun.wait(10)
     frames.put('b', 'never')
-    given_up = worker.stop()
+    given_up = worker.close()
+    assert worker.wait(10)
     assert len(done) + len(given_up) == 2
     assert errors == [([('a', 'bad')], 'no good')]
     assert done[0] == ('a', 'good')
     assert len(done) <= 2  # b may have been taken before the stop
+
+
+def test_frames_in_work_that_do_not_end_are_not_waited_for():
+    frames, go_on = LatestFrames(), threading.Event()
+    begun = threading.Event()
+    worker = FrameWorker(frames, lambda batch: (begun.set(), go_on.wait(10)), print)
+    frames.put('a', 1)
+    assert begun.wait(10)
+    frames.put('b', 1)
+    assert worker.close() == ['b']
+    assert not worker.wait(0.05)
+    go_on.set()
+    assert worker.wait(10)
 
 
 def test_a_batch_has_each_camera_once_oldest_first():

@@ -4,6 +4,8 @@
 
 import math
 import random
+import time
+import weakref
 
 import numpy as np
 import pytest
@@ -168,8 +170,9 @@ def test_counters_add_up_between_two_threads(bundle):
     for second in range(1_000, 1_400):
         rig.send('front' if second % 4 else 'left', second)
         rig.streams['front'].outputs.wanted()  # as the node does meanwhile
-    for name in worker.stop():
+    for name in worker.close():
         rig.streams[name].health.dropped()
+    assert worker.wait(10)
     for camera, sent in (('front', 300), ('left', 100)):
         counts = rig.counts(camera)
         assert sum(counts.values()) == sent and set(counts) <= {'processed', 'dropped'}
@@ -257,7 +260,7 @@ def test_a_batch_ends_with_the_model_it_began_with(bundle, tmp_path):
     other = Predictor(tiny_bundle(tmp_path / 'other', tasks=('semantic',)), 'cpu', 1)
 
     def decode_while_the_model_changes(message):
-        rig.pipeline.model = other
+        rig.pipeline.change_model(other)
         return image_to_rgb(message)
 
     rig.streams['front'].decode = decode_while_the_model_changes
@@ -274,7 +277,7 @@ def test_a_batch_ends_with_the_model_it_began_with(bundle, tmp_path):
 def test_objects_are_followed_into_a_model_with_the_same_classes(bundle, tmp_path):
     rig = Rig(bundle, tracking=True)
     for model in (rig.pipeline.model, Predictor(tiny_bundle(tmp_path / 'same'), 'cpu', 1)):
-        rig.pipeline.model = model
+        rig.pipeline.change_model(model)
         for _ in range(3):
             rig.send()
             rig.work()
@@ -288,7 +291,7 @@ def test_an_object_does_not_keep_a_class_that_the_new_model_lacks(bundle, tmp_pa
         rig.work()
     (blue,) = rig.heard()[-1].detections.detections
     assert (blue.class_name, blue.track_id) == ('blue', 1)
-    rig.pipeline.model = Predictor(with_classes(tmp_path / 'less', 1), 'cpu', 1)
+    rig.pipeline.change_model(Predictor(with_classes(tmp_path / 'less', 1), 'cpu', 1))
     for second in range(1_004, 1_008):
         rig.send(second=second, rgb=filled(RED))  # where the blue one was
         rig.work()
@@ -424,12 +427,74 @@ def test_a_new_model_is_announced_before_its_first_results(bundle, tmp_path):
     rig.send()
     rig.work()
     assert rig.announced == []
-    rig.pipeline.model = other = Predictor(tiny_bundle(tmp_path / 'other'), 'cpu', 1)
-    assert rig.announced == []  # nothing of it is out yet
+    other = Predictor(tiny_bundle(tmp_path / 'other'), 'cpu', 1)
+    rig.pipeline.change_model(other)
+    assert rig.announced == [other]  # no image is in work
     for _ in range(2):
         rig.send()
         rig.work()
     assert rig.announced == [other]
+
+
+def test_a_model_that_comes_amid_a_batch_is_announced_after_it(bundle, tmp_path):
+    rig = Rig(bundle)
+    other, announced = Predictor(tiny_bundle(tmp_path / 'other'), 'cpu', 1), []
+
+    def decode_while_the_model_changes(message):
+        rig.pipeline.change_model(other)
+        announced.append(list(rig.announced))
+        return image_to_rgb(message)
+
+    rig.streams['front'].decode = decode_while_the_model_changes
+    rig.send()
+    rig.work()
+    assert announced == [[]] and rig.announced == []  # the results out are those of the old one
+    rig.streams['front'].decode = image_to_rgb
+    rig.send()
+    rig.work()
+    assert rig.announced == [other]
+
+
+def test_a_replaced_model_is_let_go_at_once(bundle, tmp_path):
+    rig = Rig(bundle)
+    rig.send()
+    rig.work()
+    old = weakref.ref(rig.pipeline.model)
+    rig.pipeline.change_model(Predictor(tiny_bundle(tmp_path / 'other'), 'cpu', 1))
+    assert old() is None
+
+
+def test_how_long_a_batch_is_in_work(bundle):
+    rig, seen = Rig(bundle), []
+
+    def decode(message):
+        seen.append(rig.pipeline.busy_s(time.monotonic() + 60))
+        return 1 / 0
+
+    rig.streams['front'].decode = decode
+    rig.send()
+    rig.work()
+    assert 60 <= seen[0] < 120
+    assert rig.pipeline.busy_s(time.monotonic() + 60) == 0
+
+
+def test_late_images_are_told_of_with_their_age(bundle):
+    rig = Rig(bundle, max_age=0.5)
+    for second in (998, 997):
+        rig.send(second=second)
+        rig.work()
+    assert rig.counts() == {'late': 2}
+    (said,) = rig.log.errors  # at most one in a second
+    assert said == '/front/image: image skipped: it is 2.00 s old, max_age is 0.5 s'
+
+
+def test_stamps_that_come_in_another_order_end_no_tracks(bundle):
+    rig = Rig(bundle, tracking=True)
+    for nanosec in (0, 1, 3, 2, 4, 6, 5):
+        rig.send().stamp.nanosec = nanosec * SECOND // 10
+        rig.work()
+    assert ids(rig) == {1, 2}
+    assert not [line for line in rig.log.infos if 'jumped back' in line]
 
 
 def test_a_broken_camera_does_not_fill_the_disk_nor_silence_another(bundle):

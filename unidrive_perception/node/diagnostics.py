@@ -12,6 +12,7 @@ import math
 import os
 import threading
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -77,7 +78,8 @@ class CameraHealth:
         self._counters = Counters()
         self._last_image = now  # or the start, as long as there is none
         self._last_problem = ''
-        self._age_ms = self._work_ms = math.nan
+        self._age_ms = self._late_s = math.nan
+        self._stages_ms: Mapping[str, float] = {}
         self._latencies_ms: deque[float] = deque(maxlen=LATENCIES)
         self._done: deque[float] = deque(maxlen=20)
         self._history: deque[tuple[float, Counters]] = deque(
@@ -101,18 +103,22 @@ class CameraHealth:
         with self._lock:
             self._add(limited=1)
 
-    def late(self) -> None:
-        """Count an image that was too old when its turn came."""
+    def late(self, age_s: float) -> None:
+        """Count an image that was too old, by its stamp, when its turn came."""
         with self._lock:
+            self._late_s = age_s
             self._add(late=1)
 
-    def processed(self, now: float, age_ms: float, work_ms: float, latency_ms: float) -> Counters:
+    def processed(
+        self, now: float, age_ms: float, stages_ms: Mapping[str, float], latency_ms: float
+    ) -> Counters:
         """Count an image whose results are out; the counters with it.
 
-        ``age_ms`` is the time since its stamp, ``latency_ms`` that since it was received here.
+        ``age_ms`` is the time since its stamp, ``stages_ms`` what each stage of the work took,
+        ``latency_ms`` the time since it was received here.
         """
         with self._lock:
-            self._age_ms, self._work_ms = age_ms, work_ms
+            self._age_ms, self._stages_ms = age_ms, stages_ms
             self._latencies_ms.append(latency_ms)
             self._done.append(now)
             self._add(processed=1)
@@ -170,7 +176,7 @@ class CameraHealth:
             counters, silence = self._counters, self.silence(now)
             start, before = self._history[0]
             self._history.append((now, counters))
-            problem, age_ms, work_ms = self._last_problem, self._age_ms, self._work_ms
+            problem, age_ms, stages_ms = self._last_problem, self._age_ms, self._stages_ms
             latencies = list(self._latencies_ms) or [math.nan]
         p50, p95, p99 = np.percentile(latencies, (50, 95, 99))
         recent, seconds = counters - before, max(now - start, 1e-9)
@@ -189,7 +195,8 @@ class CameraHealth:
             'failed': str(counters.failed),
             'lost in transport': str(counters.lost),
             'age of last result [ms]': f'{age_ms:.1f}',
-            'work per image [ms]': f'{work_ms:.1f}',
+            'work per image [ms]': f'{sum(stages_ms.values()):.1f}',
+            'slowest stage': _slowest(stages_ms),
             'latency p50 [ms]': f'{p50:.1f}',
             'latency p95 [ms]': f'{p95:.1f}',
             'latency p99 [ms]': f'{p99:.1f}',
@@ -207,16 +214,18 @@ class CameraHealth:
             return STALE, f'no image for {silence:.0f} s on {self.topic}'
         if recent.bad:
             return WARN, f'{recent.bad} images could not be decoded; last: {problem}'
-        if recent.late and not recent.processed:
-            return ERROR, f'all of {recent.late} images were older than max_age'
         if recent.late:
-            return WARN, f'{recent.late} of {recent.received} images were older than max_age'
+            level = WARN if recent.processed else ERROR
+            return level, (
+                f'{recent.late} of {recent.received} images were older than max_age, '
+                f'the last one {self._late_s:.1f} s'
+            )
         if recent.lost:
             return WARN, f'{recent.lost} images were lost between the camera and this node'
         if recent.dropped > DROP_SHARE * recent.received:
             return WARN, (
-                f'{recent.dropped} of {recent.received} images dropped: '
-                'they come faster than the model works'
+                f'{recent.dropped} of {recent.received} images dropped: they come faster than '
+                f'this node works; the slowest stage is {_slowest(self._stages_ms)}'
             )
         if not self._counters.received:
             return OK, 'waiting for the first image'
@@ -225,6 +234,14 @@ class CameraHealth:
     def _add(self, **more: int) -> None:
         new = {name: getattr(self._counters, name) + count for name, count in more.items()}
         self._counters = replace(self._counters, **new)
+
+
+def _slowest(stages_ms: Mapping[str, float]) -> str:
+    """Name and time of the slowest stage, for display."""
+    if not stages_ms:
+        return 'unknown'
+    name = max(stages_ms, key=stages_ms.get)
+    return f'{name} {stages_ms[name]:.0f} ms'
 
 
 def resident_mb() -> float:

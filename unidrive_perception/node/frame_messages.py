@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 
 from unidrive_perception.drivable_messages import drivable_area_message, drivable_grid_message
-from unidrive_perception.image_codec import rgb_to_compressed
 from unidrive_perception.labels import LabelTable
 from unidrive_perception.message_factories import Message, MessageFactory
 from unidrive_perception.messages import (
-    compressed_message,
     detections_message,
     image_message,
+    jpeg_message,
     label_image_message,
     mask_message,
     result_message,
@@ -159,8 +158,7 @@ class FrameMessages:
     @cached_property
     def overlay_compressed(self) -> Message:
         """The same as JPEG."""
-        data = rgb_to_compressed(self._picture, 'jpeg', OVERLAY_QUALITY)
-        return compressed_message(self._make, self._header, data, 'rgb8; jpeg compressed bgr8')
+        return jpeg_message(self._make, self._header, self._picture, OVERLAY_QUALITY)
 
     @cached_property
     def _picture(self) -> np.ndarray:

@@ -9,6 +9,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
+WORKER_THREAD = 'perception'
+"""Name of the thread that works on images."""
+
 Batch = list[tuple[str, Any]]
 """(camera, frame) of each frame that is worked on together; no camera twice."""
 
@@ -75,17 +78,17 @@ class FrameWorker:
     ) -> None:
         """Start the thread."""
         self._frames, self._work, self._failed, self._limits = frames, work, failed, limits
-        self._thread = threading.Thread(target=self._run, name='perception', daemon=True)
+        self._thread = threading.Thread(target=self._run, name=WORKER_THREAD, daemon=True)
         self._thread.start()
 
-    def stop(self) -> list[str]:
-        """Let the frames in work be finished, give up those that wait, and end the thread.
+    def close(self) -> list[str]:
+        """Give up the frames that wait; returns their cameras. Those in work are finished."""
+        return self._frames.close()
 
-        Returns the cameras of those given up.
-        """
-        given_up = self._frames.close()
-        self._thread.join()
-        return given_up
+    def wait(self, seconds: float | None = None) -> bool:
+        """Once closed, wait for the frames in work; whether they ended in time."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         while (batch := self._frames.take(*self._limits())) is not None:

@@ -8,11 +8,8 @@ decodes, predicts and publishes. Nothing a camera sends ends the node.
 
 from __future__ import annotations
 
-import functools
 import threading
 import time
-import traceback
-from collections.abc import Callable
 from typing import Any
 
 from rclpy.clock import Clock, ClockType
@@ -23,9 +20,10 @@ from std_srvs.srv import SetBool
 from unidrive_perception.errors import UserError
 from unidrive_perception.image_bridge import find_cv_bridge
 from unidrive_perception.message_factories import RosFactory
+from unidrive_perception.node.callbacks_node import never_ends_the_node, transition
 from unidrive_perception.node.camera_node import CameraTopics
 from unidrive_perception.node.diagnostics import OK, STALE, Report
-from unidrive_perception.node.frames import FrameWorker
+from unidrive_perception.node.frames import WORKER_THREAD, FrameWorker
 from unidrive_perception.node.model_slot import LOADING_THREAD, ModelSlot
 from unidrive_perception.node.outputs import Outputs
 from unidrive_perception.node.parameter_node import NodeParameters
@@ -39,42 +37,11 @@ NODE_NAME = 'perception'
 LOOK_AROUND_S = 0.1
 """How often the node looks who listens, and whether a new model is ready."""
 
+PATIENCE_S = 20.0
+"""For the images in work when the node is deactivated: a model that takes longer has hung."""
 
-def _transition(on_exception: TransitionCallbackReturn) -> Callable:
-    """Make a lifecycle callback tell of its exceptions, which rclpy swallows without a word."""
-
-    def decorate(callback: Callable) -> Callable:
-        @functools.wraps(callback)
-        def run(self: PerceptionNode, state: LifecycleState) -> TransitionCallbackReturn:
-            try:
-                return callback(self, state)
-            except UserError as error:
-                self.get_logger().error(f'{callback.__name__} failed: {error}')
-            except Exception:
-                self.get_logger().error(f'{callback.__name__} failed\n{traceback.format_exc()}')
-            if on_exception == TransitionCallbackReturn.FAILURE:
-                self._undo(callback.__name__, state)
-            return on_exception
-
-        return run
-
-    return decorate
-
-
-def _never_ends_the_node(callback: Callable) -> Callable:
-    """Log what goes wrong in a timer, instead of letting it out of the executor."""
-
-    @functools.wraps(callback)
-    def run(self: PerceptionNode) -> None:
-        try:
-            callback(self)
-        except Exception:
-            trace = traceback.format_exc()
-            self.get_logger().error(
-                f'{callback.__name__} failed\n{trace}', throttle_duration_sec=10.0
-            )
-
-    return run
+PATIENCE_AT_THE_END_S = 1.2
+"""The same when the process ends, which must not take 2 s."""
 
 
 class PerceptionNode(LifecycleNode):
@@ -116,18 +83,22 @@ class PerceptionNode(LifecycleNode):
         return self.trigger_configure() == success and self.trigger_activate() == success
 
     @property
-    def is_loading(self) -> bool:
-        """Whether a model is being loaded, in a thread that cannot be stopped."""
-        return any(thread.name == LOADING_THREAD for thread in threading.enumerate())
+    def has_threads(self) -> bool:
+        """Whether a model is being loaded or used by a thread, which nobody can stop."""
+        names = (LOADING_THREAD, WORKER_THREAD)
+        return any(thread.name in names for thread in threading.enumerate())
 
     def close(self) -> None:
-        """End the work and the node, in whatever state it is."""
-        self._stop_receiving()
+        """End the work and the node, in whatever state it is.
+
+        An image in work that does not end is left to its thread, see :attr:`has_threads`.
+        """
+        self._stop_receiving(PATIENCE_AT_THE_END_S)
         self.destroy_node()
 
     # transitions ----------------------------------------------------------------------------
 
-    @_transition(on_exception=TransitionCallbackReturn.FAILURE)
+    @transition(on_exception=TransitionCallbackReturn.FAILURE)
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model, run it until it is warm, and offer the result topics."""
         settings = self._settings.values
@@ -142,7 +113,7 @@ class PerceptionNode(LifecycleNode):
         self.get_logger().info(sentence)
         return TransitionCallbackReturn.SUCCESS
 
-    @_transition(on_exception=TransitionCallbackReturn.FAILURE)
+    @transition(on_exception=TransitionCallbackReturn.FAILURE)
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Begin to work on images and, when that went well, publish the label tables."""
         for name in self._settings.values['cameras']:
@@ -165,49 +136,57 @@ class PerceptionNode(LifecycleNode):
         self._tell_what_it_waits_for()
         return TransitionCallbackReturn.SUCCESS
 
-    @_transition(on_exception=TransitionCallbackReturn.ERROR)
+    @transition(on_exception=TransitionCallbackReturn.ERROR)
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribe, and finish the images in work; the model stays loaded."""
-        self._stop_receiving()
+        if not self._stop_receiving(PATIENCE_S):
+            raise UserError(f'the images in work did not end in {PATIENCE_S:.0f} s')
         return super().on_deactivate(state)
 
-    @_transition(on_exception=TransitionCallbackReturn.ERROR)
+    @transition(on_exception=TransitionCallbackReturn.ERROR)
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free the model and withdraw the result topics."""
         self._release()
         return TransitionCallbackReturn.SUCCESS
 
-    @_transition(on_exception=TransitionCallbackReturn.ERROR)
+    @transition(on_exception=TransitionCallbackReturn.ERROR)
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop and free everything, from any state."""
-        self._stop_receiving()
+        self._stop_receiving(PATIENCE_S)
         self._release()
         return TransitionCallbackReturn.SUCCESS
 
-    @_transition(on_exception=TransitionCallbackReturn.ERROR)
+    @transition(on_exception=TransitionCallbackReturn.ERROR)
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """After a transition broke: back to unconfigured with nothing held."""
-        self._stop_receiving()
+        self._stop_receiving(PATIENCE_S)
         self._release()
         return TransitionCallbackReturn.SUCCESS
 
     def _undo(self, transition: str, state: LifecycleState) -> None:
         """Take back what a transition that failed half-way has built."""
-        self._stop_receiving()
+        self._stop_receiving(PATIENCE_S)
         super().on_deactivate(state)
         if transition == 'on_configure':
             self._release()
 
-    def _stop_receiving(self) -> None:
+    def _stop_receiving(self, patience_s: float) -> bool:
+        """Unsubscribe and end the work; whether the images in work were finished."""
         for camera in self._cameras.values():
-            camera.close()
-        given_up = self._worker.stop() if self._worker else []
+            self._close(camera)
+        given_up = self._worker.close() if self._worker else []
         for camera in given_up:
             self._streams[camera].health.dropped()
+        is_done = self._worker is None or self._worker.wait(patience_s)
         for stream in self._streams.values():
             self.get_logger().info(f'{stream.topic}: {stream.health.counters}')
         self._worker = self._pipeline = None
         self._cameras, self._streams = {}, {}
+        return is_done
+
+    @never_ends_the_node
+    def _close(self, camera: CameraTopics) -> None:
+        camera.close()
 
     def _release(self) -> None:
         if self._results:
@@ -223,7 +202,7 @@ class PerceptionNode(LifecycleNode):
             self._settings.of_camera(name, 'image_topic'),
             self._settings.of_camera(name, 'image_transport'),
             self._settings.values['image_reliability'],
-            lambda message: self._pipeline.receive(name, message),
+            lambda message: self._receive(name, message),
         )
         if topics.topic in (camera.topic for camera in self._cameras.values()):
             raise UserError(
@@ -240,11 +219,15 @@ class PerceptionNode(LifecycleNode):
             info=lambda: topics.info,
         )
 
-    @_never_ends_the_node
+    @never_ends_the_node
+    def _receive(self, camera: str, message: Any) -> None:
+        self._pipeline.receive(camera, message)
+
+    @never_ends_the_node
     def _each_second(self) -> None:
         self._tell_diagnostics()
 
-    @_never_ends_the_node
+    @never_ends_the_node
     def _look_around(self) -> None:
         self._listen()
         self._swap_model()
@@ -272,20 +255,24 @@ class PerceptionNode(LifecycleNode):
         if request.data != self._is_enabled:
             self.get_logger().info('enabled' if request.data else 'disabled by ~/enable')
         self._is_enabled = request.data
-        self._listen()
+        self._look_around()
         response.success, response.message = True, self._state()
         return response
 
     # model and diagnostics --------------------------------------------------------------------
 
     def _on_changing(self, changes: dict[str, Any]) -> None:
-        """Refuse a model that cannot be; else begin to load it aside."""
-        path = changes.get('model_path')
-        # without a model, the next configuration takes it
-        if path is not None and self._slot.model and not self._is_going_back:
-            values = self._settings.values
-            self._slot.begin_swap(path, values['device'], values['threads'])
+        """Refuse a model that cannot be; else begin to load it aside.
 
+        Without a model, the next configuration loads it.
+        """
+        path = changes.get('model_path')
+        if path is None or self._is_going_back:
+            return
+        values = self._settings.values
+        self._slot.begin_swap(path, values['device'], values['threads'])
+
+    @never_ends_the_node
     def _on_changed(self, changes: dict[str, Any]) -> None:
         if 'score_threshold' in changes and self._pipeline:
             self._announce(self._slot.model)  # the tables name it
@@ -299,7 +286,7 @@ class PerceptionNode(LifecycleNode):
         if change.succeeded:
             self.get_logger().info(change.sentence)
             if self._pipeline:
-                self._pipeline.model = self._slot.model
+                self._pipeline.change_model(self._slot.model)
         else:
             self.get_logger().error(change.sentence)
             self._is_going_back = True
@@ -331,4 +318,5 @@ class PerceptionNode(LifecycleNode):
             instead = None if camera.is_listening else idle
             reports[camera.topic] = camera.health.report(now, limit, instead)
         is_working = bool(self._pipeline) and self._is_enabled
-        self._status.publish(own_report(self._slot, is_working, self._state()), reports)
+        busy_s = self._pipeline.busy_s(now) if self._pipeline else 0.0
+        self._status.publish(own_report(self._slot, is_working, self._state(), busy_s), reports)

@@ -59,11 +59,14 @@ class ModelSlot:
     def begin_swap(self, path: str, device: str, threads: int) -> None:
         """Check another model and begin to load it; :meth:`finish_swap` tells how that went.
 
-        Does nothing for the model in use. Raises UserError for one that cannot be.
+        Does nothing for the model in use, and only checks while there is none. Raises UserError
+        for one that cannot be.
         """
         if self._loading:
             raise UserError(f'{self._loading.path} is being loaded: try again when it is done')
         bundle = _bundle(path)
+        if self.model is None:
+            return
         in_use = self.model.bundle
         if (bundle.folder, bundle.manifest) != (in_use.folder, in_use.manifest):
             self._loading = _Loading(bundle, device, threads, path)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -76,7 +77,13 @@ class NodeParameters:
             self._changing(values)
         except UserError as error:
             return SetParametersResult(successful=False, reason=str(error))
-        self.values = {**self.values, **values}
+        except Exception as error:  # it would end the node
+            self._node.get_logger().error(traceback.format_exc())
+            return SetParametersResult(successful=False, reason=f'{type(error).__name__}: {error}')
+        before, self.values = self.values, {**self.values, **values}
+        for name, value in values.items():
+            if value != before[name]:
+                self._node.get_logger().info(f'{name}: {before[name]!r} -> {value!r}')
         self._changed(values)
         return SetParametersResult(successful=True)
 

@@ -212,11 +212,6 @@ def of_camera(name: str, settings: Mapping[str, Any]) -> tuple[ParameterSpec, ..
     return topic, transport
 
 
-def check_all(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Check the values of any of our parameters; raises :class:`ParameterError`."""
-    return {name: TABLE[name].check(value) for name, value in values.items() if name in TABLE}
-
-
 def misspelt(names: Iterable[str], known: Collection[str] = tuple(TABLE)) -> dict[str, str]:
     """Names that are not ``known`` but nearly so, with the one that was probably meant.
 

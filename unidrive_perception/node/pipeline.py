@@ -9,6 +9,7 @@ are given. :meth:`Pipeline.receive` runs in the thread that receives, all else i
 from __future__ import annotations
 
 import math
+import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -37,7 +38,7 @@ ALIVE_S = 1.0
 class Pipeline:
     """Takes the images of all cameras through one model.
 
-    ``model`` may be replaced at any time: a batch that is in work ends with the one it began with.
+    A batch that is in work ends with the model it began with.
     """
 
     def __init__(
@@ -56,10 +57,34 @@ class Pipeline:
         known), ``log`` is a logger of rclpy; ``announce(model)`` is called before the first
         results of another model.
         """
-        self.model = self._announced = model
         self.frames = LatestFrames()
+        self._model, self._is_announced = model, True
+        self._classes = model.labels.get('detection')
+        self._began: float | None = None  # the batch in work
+        self._turn = threading.Lock()  # of a batch that begins, or of a model that changes
         self._streams, self._make, self._settings = streams, make, settings
         self._now_ns, self._log, self._announce = now_ns, log, announce
+
+    @property
+    def model(self) -> Predictor:
+        """The model that the next batch goes through."""
+        return self._model
+
+    def change_model(self, model: Predictor) -> None:
+        """Let the next batch go through another model; any thread.
+
+        It is announced before its first results: at once, unless a batch of the old one is in
+        work.
+        """
+        with self._turn:
+            self._model, self._is_announced = model, False
+            if self._began is None:
+                self._begin_with(model)
+
+    def busy_s(self, now: float) -> float:
+        """Seconds that the batch in work has taken; 0 where there is none."""
+        began = self._began
+        return 0.0 if began is None else now - began
 
     def receive(self, camera: str, message: Any) -> None:
         """Keep the newest image of a camera, unless it comes too early for ``max_rate``."""
@@ -81,10 +106,18 @@ class Pipeline:
 
     def work(self, batch: Batch) -> None:
         """Take images from messages to published results."""
-        model, settings = self.model, self._settings()
+        with self._turn:
+            self._began, model = time.monotonic(), self._model
+        try:
+            if not self._is_announced:
+                self._begin_with(model)
+            self._work_with(model, batch)
+        finally:
+            self._began = None
+
+    def _work_with(self, model: Predictor, batch: Batch) -> None:
+        settings = self._settings()
         _apply(settings, model)
-        if model is not self._announced:
-            self._begin_with(model)
         decoded = [self._decode(camera, received, settings) for camera, received in batch]
         ready = [image for image in decoded if image]
         for image, prediction in zip(ready, self._predict(model, ready), strict=True):
@@ -100,18 +133,17 @@ class Pipeline:
 
     def _begin_with(self, model: Predictor) -> None:
         """Announce another model, and end all tracks where its classes are others."""
-        if model.labels.get('detection') != self._announced.labels.get('detection'):
+        self._is_announced, classes = True, model.labels.get('detection')
+        if classes != self._classes:
             for stream in self._streams.values():
                 stream.tracker.reset()
-        self._announced = model
+        self._classes = classes
         self._announce(model)
 
     def _decode(self, camera: str, received: Received, settings: Settings) -> Decoded | None:
         """The pixels of an image; None where it is too old or cannot be decoded."""
         stream, message = self._streams[camera], received.message
-        limit_ms = settings['max_age'] * 1e3
-        if limit_ms and self._age_ms(message.header) > limit_ms:  # false for NaN
-            stream.health.late()
+        if settings['max_age'] and self._is_late(stream, message.header, settings['max_age']):
             return None
         start = time.perf_counter()
         try:
@@ -125,6 +157,15 @@ class Pipeline:
             return None
         decode_ms = (time.perf_counter() - start) * 1e3
         return Decoded(stream, message, received.arrived, rgb, decode_ms)
+
+    def _is_late(self, stream: CameraStream, header: Any, max_age: float) -> bool:
+        """Whether an image is older than ``max_age`` seconds, which is counted then."""
+        age = self._age_ms(header) / 1e3
+        if not age > max_age:  # NaN is not
+            return False
+        stream.health.late(age)
+        self._tell(stream, f'image skipped: it is {age:.2f} s old, max_age is {max_age:g} s')
+        return True
 
     def _predict(self, model: Predictor, images: list[Decoded]) -> list[Prediction | Exception]:
         """Predict together; where that fails one by one, so that it costs one image only."""
@@ -169,9 +210,15 @@ class Pipeline:
             'publish_ms': (published - followed) * 1e3,
         }
         times = prediction.timing
-        own_ms = sum(stage_ms.values()) + times.preprocess_ms + times.postprocess_ms
-        own_ms += times.inference_ms / batch_size
-        counters = stream.health.processed(now, age_ms, own_ms, (now - image.arrived) * 1e3)
+        work_ms = {
+            'decode': image.decode_ms,
+            'preprocess': times.preprocess_ms,
+            'inference': times.inference_ms / batch_size,
+            'postprocess': times.postprocess_ms,
+            'track': stage_ms['track_ms'],
+            'publish': stage_ms['publish_ms'],
+        }
+        counters = stream.health.processed(now, age_ms, work_ms, (now - image.arrived) * 1e3)
         try:
             self._tell_timing(image, prediction, stage_ms, age_ms, batch_size, counters)
         except Exception as error:  # its results are out: it did not fail
@@ -182,11 +229,8 @@ class Pipeline:
     ) -> Prediction:
         """The prediction with track ids where that is wanted; a jump of time ends all tracks."""
         stream, stamp = image.stream, stamp_of(image.message.header)
-        if stamp < stream.last_stamp_ns:
-            back = (stream.last_stamp_ns - stamp) / 1e9
+        if back := stream.tracker.notice(stamp):
             self._log.info(f'{stream.topic}: stamps jumped back by {back:.3f} s')
-            stream.tracker.reset()
-        stream.last_stamp_ns = stamp
         if not settings['tracking']:
             return prediction
         return stream.tracker.update(prediction, model.score_threshold, stamp)

@@ -50,7 +50,7 @@ def run(argv: list[str]) -> int:
         if node:
             node.close()
         rclpy.try_shutdown()
-        if ended.is_set() and node and node.is_loading:
+        if ended.is_set() and node and node.has_threads:
             # Python would wait for a model that nobody wants any more, or break off in its midst.
             sys.stdout.flush()
             os._exit(0)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 
-from unidrive_perception.node.diagnostics import OK, STALE, WARN, Report, resident_mb
+from unidrive_perception.node.diagnostics import ERROR, OK, STALE, WARN, Report, resident_mb
 from unidrive_perception.node.model_slot import ModelSlot
 
 
@@ -36,14 +36,24 @@ class StatusPublisher:
         )
 
 
-def own_report(slot: ModelSlot, is_working: bool, state: str) -> Report:
-    """The report of the node itself: its model, memory and ``state`` in one sentence."""
+HUNG_S = 10.0
+"""An image that is in work for so long will not come back."""
+
+
+def own_report(slot: ModelSlot, is_working: bool, state: str, busy_s: float) -> Report:
+    """The report of the node itself: its model, memory and ``state`` in one sentence.
+
+    ``busy_s``: seconds that the images in work have taken so far.
+    """
     values = {'memory [MB]': f'{resident_mb():.0f}'}
     if slot.model:
         manifest = slot.model.bundle.manifest
         values['model'] = manifest.name
         values['model sha256'] = manifest.program.sha256
+        values['model path'] = str(slot.model.bundle.folder)
         values['device'] = slot.model.device
+    if busy_s > HUNG_S:
+        return Report(ERROR, f'an image has been in work for {busy_s:.0f} s: it hangs', values)
     if slot.loading:
         return Report(WARN, f'{slot.loading} is being loaded', values)
     return Report(OK if is_working else STALE, state, values)

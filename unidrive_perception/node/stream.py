@@ -21,8 +21,8 @@ class CameraStream:
     """One camera on its way through the node.
 
     ``decode`` makes (H, W, 3) uint8 RGB of a message; ``info()`` gives the newest CameraInfo, or
-    None. ``last_stamp_ns`` is the stamp of the last image that was worked on, ``quiet_until`` when
-    (s of the steady clock) the next sentence about a bad image may come.
+    None. ``quiet_until``: when (s of the steady clock) the next sentence about a bad image may
+    come.
     """
 
     name: str
@@ -33,7 +33,6 @@ class CameraStream:
     info: Callable[[], Any] = lambda: None
     limit: RateLimit = field(default_factory=RateLimit)
     tracker: Tracker = field(default_factory=Tracker)
-    last_stamp_ns: int = 0
     quiet_until: float = 0.0
 
 

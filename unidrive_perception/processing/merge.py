@@ -19,6 +19,7 @@ from unidrive_perception.labels import LabelTable
 from unidrive_perception.message_factories import BagFactory
 from unidrive_perception.messages import (
     detections_message,
+    jpeg_message,
     labels_message,
     make_header,
     prediction_from_result,
@@ -29,7 +30,7 @@ from unidrive_perception.overlay import draw_overlay
 from unidrive_perception.predictor import Prediction
 from unidrive_perception.processing.cameras import ROOT
 from unidrive_perception.processing.plan import Settings
-from unidrive_perception.processing.shards import OVERLAY, overlay_message
+from unidrive_perception.processing.shards import OVERLAY
 from unidrive_perception.processing.tally import Tally
 from unidrive_perception.tracking import Tracker
 
@@ -67,11 +68,12 @@ class _Merger:
         self._make = BagFactory(writer.typestore)
         self._by_result = {c.prefix + 'result': c for c in settings.cameras}
         self._by_image = {c.topic: c for c in settings.cameras}
-        self._followers = {c: _Follower(self._threshold()) for c in settings.cameras}
+        self._trackers = {c: Tracker() for c in settings.cameras}
+        self._threshold = self._smallest_score()
         self._images: dict[Any, Any] = {}  # camera -> the image whose result comes next
         self._has_labels = False
 
-    def _threshold(self) -> float:
+    def _smallest_score(self) -> float:
         if self._settings.score_threshold is not None:
             return self._settings.score_threshold
         detection = self._bundle.manifest.tasks.get('detection')
@@ -98,7 +100,8 @@ class _Merger:
         arrays = prediction_from_result(result)
         prediction = Prediction(**arrays._asdict())
         if self._settings.track:
-            prediction = self._followers[camera].follow(prediction, result.header)
+            stamp = stamp_of(result.header)
+            prediction = self._trackers[camera].update(prediction, self._threshold, stamp)
             result = _with_detections(self._make, result, prediction, self._bundle.labels)
         for part in ('detections', 'semantic_mask', 'drivable_mask'):
             self._writer.write(camera.prefix + part, getattr(result, part), stamp_ns)
@@ -113,7 +116,7 @@ class _Merger:
         rgb = compressed_to_rgb(image) if is_compressed else image_to_rgb(image)
         picture = draw_overlay(rgb, prediction, self._bundle.labels)
         quality = self._settings.overlay
-        message = overlay_message(self._make, image.header, picture, quality)
+        message = jpeg_message(self._make, image.header, picture, quality)
         self._writer.write(camera.prefix + OVERLAY, message, stamp_ns)
 
     def _write_labels(self, stamp_ns: int) -> None:
@@ -125,20 +128,6 @@ class _Merger:
         self._writer.add_topic(topic, message.__msgtype__, [LATCHED])
         self._writer.write(topic, message, stamp_ns)
         self._has_labels = True
-
-
-class _Follower:
-    """Follows the objects of one camera, as the node: a stamp that jumps back ends all tracks."""
-
-    def __init__(self, threshold: float) -> None:
-        self._tracker, self._threshold, self._last_ns = Tracker(), threshold, 0
-
-    def follow(self, prediction: Prediction, header: Any) -> Prediction:
-        stamp_ns = stamp_of(header)
-        if stamp_ns < self._last_ns:
-            self._tracker.reset()
-        self._last_ns = stamp_ns
-        return self._tracker.update(prediction, self._threshold, stamp_ns)
 
 
 def _with_detections(

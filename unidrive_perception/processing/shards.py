@@ -22,10 +22,9 @@ import numpy as np
 from unidrive_perception.bags.reader import BagWriter
 from unidrive_perception.bundle import Bundle
 from unidrive_perception.errors import UserError
-from unidrive_perception.image_codec import rgb_to_compressed
 from unidrive_perception.labels import UNKNOWN
 from unidrive_perception.message_factories import BagFactory
-from unidrive_perception.messages import compressed_message
+from unidrive_perception.messages import jpeg_message
 from unidrive_perception.node.frame_messages import FrameMessages
 from unidrive_perception.node.parameters import TABLE
 from unidrive_perception.overlay import draw_overlay
@@ -153,7 +152,7 @@ class _ShardWork:
         if quality is None or self._settings.track:
             return None
         picture = draw_overlay(rgb, prediction, self._predictor.labels)
-        return overlay_message(self._make, frame.header, picture, quality)
+        return jpeg_message(self._make, frame.header, picture, quality)
 
     def _write(self, frame: Frame, rgb: np.ndarray, prediction: Prediction, overlay: Any) -> None:
         settings, writer = self._settings, self._writer
@@ -174,9 +173,3 @@ class _ShardWork:
         self._record.damage = source.damage
         text = json.dumps(asdict(self._record))
         (self._writer.unfinished / RECORD).write_text(text)
-
-
-def overlay_message(make: BagFactory, header: Any, picture: np.ndarray, quality: int) -> Any:
-    """Make the message of an overlay, as the node does."""
-    data = rgb_to_compressed(picture, 'jpeg', quality)
-    return compressed_message(make, header, data, 'rgb8; jpeg compressed bgr8')

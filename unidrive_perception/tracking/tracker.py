@@ -32,7 +32,11 @@ LOST_BUFFER_S = 1.0
 """How long an object that is not seen is waited for (ByteTrack: 30 images at 30 images/s)."""
 
 ASSUMED_PERIOD_S = 0.1
-"""Time since the last image where its stamp does not tell, because it is no later."""
+"""Time since the last image where its stamp does not tell, because it is the same."""
+
+JITTER_S = 0.5
+"""Stamps may be as much older than the one before, as of images that overtook each other; more is
+another time, that of a bag which begins anew."""
 
 _LEAST_OVERLAP = 0.3  # of an object with its box
 _LEAST_OF_WEAK = 0.5  # of an object with a weak box, which may as well be nothing
@@ -50,12 +54,26 @@ class Tracker:
     def __init__(self) -> None:
         """Start without objects."""
         self._next_id = 1
+        self._newest_ns = 0
         self.reset()
 
     def reset(self) -> None:
         """Forget all objects, as after a jump in time or a change of the camera."""
         self._stamp_ns: int | None = None
         self._objects = Objects()
+
+    def notice(self, stamp_ns: int) -> float:
+        """Forget all objects where the stamps have jumped back; by how many seconds, 0 for none.
+
+        For images that are not followed; :meth:`update` does it for the others.
+        """
+        back = (self._newest_ns - stamp_ns) / 1e9
+        if back > JITTER_S:
+            self.reset()
+            self._newest_ns = stamp_ns
+            return back
+        self._newest_ns = max(self._newest_ns, stamp_ns)
+        return 0.0
 
     def update(self, prediction: Prediction, score_threshold: float, stamp_ns: int) -> Prediction:
         """Return the prediction with ``track_ids``, without weak boxes that continue no object.
@@ -64,6 +82,7 @@ class Tracker:
         a box that is followed becomes the one that its object was given most of late, so that an
         id does not change its class from image to image. The boxes keep their order.
         """
+        self.notice(stamp_ns)
         self._let_time_pass(stamp_ns)
         strong = prediction.scores >= score_threshold
         usable = distinct(prediction.boxes, prediction.class_ids)
@@ -79,8 +98,9 @@ class Tracker:
     def _let_time_pass(self, stamp_ns: int) -> None:
         """Move the objects to the time of the stamp; those lost for too long are forgotten."""
         passed = ASSUMED_PERIOD_S
-        if self._stamp_ns is not None and stamp_ns > self._stamp_ns:
-            passed = (stamp_ns - self._stamp_ns) / 1e9
+        if self._stamp_ns is not None and stamp_ns != self._stamp_ns:
+            passed = max(0, stamp_ns - self._stamp_ns) / 1e9
+            stamp_ns = max(stamp_ns, self._stamp_ns)
         self._stamp_ns = stamp_ns
         self._objects.keep(self._objects.unseen_s + passed <= LOST_BUFFER_S)
         self._just_seen = self._objects.unseen_s == 0

@@ -1,0 +1,83 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A model that does not come back: it is told of, and neither deactivation nor the end waits."""
+
+import signal
+
+import pytest
+from live_node import Graph, NodeProcess, image_message, wait_until
+from tiny_bundle import street, write_tiny_bundle
+
+pytestmark = pytest.mark.ros
+
+HANGS = """
+import sys, time
+from unidrive_perception.node import lifecycle_node, status_node
+from unidrive_perception.perception_node import main
+from unidrive_perception.predictor import Predictor
+
+Predictor.predict_batch = lambda self, images: time.sleep(1000)
+Predictor.warm_up = lambda self: None
+status_node.HUNG_S = 0.5
+lifecycle_node.PATIENCE_S = 0.5
+sys.exit(main())
+"""
+
+
+@pytest.fixture
+def graph(ros_domain):
+    graph = Graph(ros_domain)
+    yield graph
+    graph.close()
+
+
+@pytest.fixture
+def node(graph, tmp_path):
+    """A node with an image in work that does not end."""
+    from sensor_msgs.msg import Image
+
+    model = write_tiny_bundle(tmp_path / 'tiny')
+    node = NodeProcess(tmp_path, program=('-c', HANGS), model_path=model, lazy='false')
+    camera = graph.camera(Image, '/image')
+
+    def is_sent():
+        camera.publish(image_message(street(96, 160)))
+        return 'first image on /image' in node.log
+
+    wait_until(is_sent, 'an image')
+    yield node
+    node.stop(signal.SIGKILL)
+
+
+def statuses(graph, subject):
+    """What diagnostics say of ``subject``, newest last."""
+    from diagnostic_msgs.msg import DiagnosticArray
+
+    heard = graph.listen(DiagnosticArray, '/diagnostics')
+    return lambda: [s for m in heard for s in m.status if s.hardware_id == subject]
+
+
+def test_diagnostics_tell_of_it(graph, node):
+    of_node = statuses(graph, 'node')
+    status = wait_until(
+        lambda: next((s for s in of_node() if s.level == b'\x02'), None), 'an ERROR status'
+    )
+    assert status.message.startswith('an image has been in work for')
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_node_all_the_same(node, number):
+    assert node.stop(number) == 0
+    assert 'Traceback' not in node.log
+
+
+def test_deactivation_gives_up_and_the_node_is_unconfigured(graph, node):
+    from lifecycle_msgs.msg import State, Transition
+    from lifecycle_msgs.srv import ChangeState, GetState
+
+    request = ChangeState.Request(transition=Transition(label='deactivate'))
+    graph.call(ChangeState, '/perception/change_state', request)
+    state = graph.call(GetState, '/perception/get_state', GetState.Request())
+    assert state.current_state.id == State.PRIMARY_STATE_UNCONFIGURED
+    assert 'the images in work did not end in' in node.log
+    assert node.stop() == 0
