@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from live_node import Graph, NodeProcess, image_message, jpeg_message, number_of, wait_until
+from raw_images import BAYER, PLAIN, YUV, encoded
 from tiny_bundle import LABELS, street, tiny_bundle, write_tiny_bundle
 
 from unidrive_perception.predictor import Predictor
@@ -135,6 +136,20 @@ def test_encodings_and_padded_rows(graph, raw):
         whole = ask(graph, raw[1], message, number_of(message))['result']
         assert whole.semantic_mask.data == expected.semantic_mask.data
         assert whole.detections.detections == expected.detections.detections
+
+
+@pytest.mark.parametrize('encoding', [*PLAIN, *BAYER, *YUV])
+def test_every_encoding_over_dds(graph, raw, encoding):
+    rows = np.ascontiguousarray(encoded(encoding, SMALL))
+    fields = {'encoding': encoding, 'height': 96, 'width': 160, 'step': rows[0].nbytes}
+    number = 2000 + [*PLAIN, *BAYER, *YUV].index(encoding)
+    results = ask(graph, raw[1], image_message(rows.view(np.uint8), number, **fields), number)
+    is_gray = encoding in PLAIN and PLAIN[encoding][0] == 1
+    found = [d.class_name for d in results['detections'].detections]
+    assert found == ([] if is_gray else ['red', 'blue'])  # swapped channels swap their boxes
+    boxes = [d.box.x_min for d in results['detections'].detections]
+    assert boxes == sorted(boxes)
+    assert as_array(results['semantic_mask']).shape == (96, 160)
 
 
 def bad_images():

@@ -9,7 +9,19 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from raw_images import BAYER, HEIGHT, PLAIN, WIDTH, YUV, gray, image, mosaic, random_pixels, to_8
+from raw_images import (
+    BAYER,
+    HEIGHT,
+    PLAIN,
+    WIDTH,
+    YUV,
+    gray,
+    image,
+    mosaic,
+    random_pixels,
+    to_8,
+    yuv_rows,
+)
 
 from unidrive_perception.image_codec import (
     SUPPORTED_ENCODINGS,
@@ -59,31 +71,6 @@ def test_bayer(encoding, padding, big_endian):
     rgb = image_to_rgb(message)
     assert rgb.shape == (16, 20, 3)
     assert (rgb == color).all()
-
-
-def yuv_of(rgb):
-    """BT.601 with limited range, the definition: Y in 16..235, U and V around 128."""
-    r, g, b = (rgb[..., i].astype(float) for i in range(3))
-    y = 16 + 0.257 * r + 0.504 * g + 0.098 * b
-    u = 128 - 0.148 * r - 0.291 * g + 0.439 * b
-    v = 128 + 0.439 * r - 0.368 * g - 0.071 * b
-    return [np.rint(plane).astype(np.uint8) for plane in (y, u, v)]
-
-
-def yuv_rows(encoding, rgb):
-    """Lay out the image as the encoding does; its colours change only every 2x2 pixels."""
-    y, u, v = yuv_of(rgb)
-    if encoding in ('yuv422', 'uyvy'):
-        pairs = np.stack([u[:, ::2], y[:, ::2], v[:, ::2], y[:, 1::2]], axis=-1)
-        return pairs.reshape(len(y), -1)
-    if encoding in ('yuv422_yuy2', 'yuyv'):
-        pairs = np.stack([y[:, ::2], u[:, ::2], y[:, 1::2], v[:, ::2]], axis=-1)
-        return pairs.reshape(len(y), -1)
-    if encoding == 'nv24':
-        return np.concatenate([y, np.stack([u, v], axis=-1).reshape(2 * len(y), -1)])
-    order = [u, v] if encoding == 'nv12' else [v, u]
-    chroma = np.stack([plane[::2, ::2] for plane in order], axis=-1)
-    return np.concatenate([y, chroma.reshape(len(y) // 2, -1)])
 
 
 @pytest.mark.parametrize('encoding', YUV)
