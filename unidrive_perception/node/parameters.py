@@ -169,7 +169,10 @@ PARAMETERS = (
         high=1.0,
     ),
     ParameterSpec(
-        'overlay_legend', True, 'Draw the classes of the picture in a corner.', read_only=False
+        'overlay_legend',
+        True,
+        'Draw the classes of the picture along its upper edge.',
+        read_only=False,
     ),
     ParameterSpec(
         'overlay_status', True, 'Draw latency, rate and drops at the bottom.', read_only=False

@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from unidrive_perception.bags.reader import BagMessage, BagReader, BagTopic, is_bag, open_bag
+from unidrive_perception.command_line import Parser
 from unidrive_perception.errors import UserError
 from unidrive_perception.image_codec import rgb_to_compressed
 from unidrive_perception.image_topics import COMPRESSED, IMAGE, SUFFIX
@@ -143,9 +144,9 @@ class FileRecording:
         return BagMessage(self._topic, self._msgtype, frame.stamp_ns, data)
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser() -> Parser:
     """Make the parser of the command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog='bag_player',
         description='Publish a bag, a video or an image folder into a ROS graph.',
     )

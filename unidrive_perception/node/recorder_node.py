@@ -22,6 +22,7 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from rosbags.interfaces import Qos, QosDurability, QosReliability
 
 from unidrive_perception.bags.reader import LATCHED, STORAGES, BagError, BagWriter
+from unidrive_perception.command_line import Parser
 from unidrive_perception.errors import UserError
 from unidrive_perception.executable import init_ros, split_ros_args
 from unidrive_perception.message_types import installed_typestore, message_class
@@ -31,9 +32,9 @@ QUEUE = 100
 """Messages per topic that may wait while the disk is busy."""
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser() -> Parser:
     """Make the parser of the command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog='bag_recorder', description='Record topics of a ROS graph into a rosbag2.'
     )
     parser.add_argument('output', help='bag to write; it must not exist')
