@@ -283,6 +283,17 @@ def test_an_error_is_one_sentence(ros_domain):
     assert player.output == 'bag_player: error: there is no bag, video or image folder gone\n'
 
 
+@pytest.mark.parametrize(
+    ('name', 'slip', 'meant'),
+    [('bag_player', '--lop', '--loop'), ('bag_recorder', '--topcs', '--topics')],
+)
+def test_a_misspelt_option_is_told_what_was_meant(ros_domain, name, slip, meant):
+    with Executable(name, 'drive', slip) as program:
+        assert program.wait() == 2
+    assert program.output.startswith(f'usage: {name} ')
+    assert program.output.endswith(f'unrecognized arguments: {slip} (did you mean {meant}?)\n')
+
+
 @pytest.mark.parametrize('option', [('-r', 'no_rule'), ('--params-file', '/nowhere/a.yaml')])
 def test_wrong_ros_arguments_are_one_sentence(tmp_path, ros_domain, option):
     path = write_image_bag(tmp_path / 'drive', count=1)
