@@ -17,10 +17,11 @@ BITS_PER_PIXEL = {
 
 
 class ImageLoad(NamedTuple):
-    """Images as the transport sees them: a name for people, and bytes."""
+    """Images as the transport sees them: a name for people, bytes, whether a camera sends them."""
 
     name: str
     size: int
+    live: bool = False
 
     @classmethod
     def of(cls, width: int, height: int, encoding: str) -> ImageLoad:

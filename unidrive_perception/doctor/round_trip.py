@@ -12,6 +12,7 @@ import os
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from unidrive_perception.doctor.trials import Trials
 
@@ -21,7 +22,7 @@ RELIABILITIES = ('best_effort', 'reliable')
 
 @dataclass(frozen=True)
 class Plan:
-    """How many images, how fast, and how many a receiver may have waiting."""
+    """How many images, how fast, and how many each side keeps: of a camera, often only 1."""
 
     count: int = 20
     rate: float = 30.0
@@ -79,14 +80,14 @@ def measure(
         seconds=seconds, environment=receiver,
     )  # fmt: skip
     sending = trials.start(
-        'round_trip_node', 'send', topic, reliabilities, size, plan.count, plan.rate,
+        'round_trip_node', 'send', topic, reliabilities, plan.depth, plan.count, size, plan.rate,
         seconds=seconds, environment=sender,
     )  # fmt: skip
-    said, problem = sending.result()
-    heard, trouble = receiving.finish(within=0.3)
+    said, problem, _ = sending.result()
+    heard, trouble, _ = receiving.finish(within=0.3)
     if 'sent' not in said:
-        who = '' if said.get('matched') else 'two processes do not find each other: '
-        raise NotMeasured(who + (problem or trouble or 'nothing was sent'))
+        joined = 'joined' in said and 'joined' in heard
+        raise NotMeasured(_how_far(joined, said, problem or trouble or 'nothing was sent'))
     return {
         reliability: Trip(
             count,
@@ -95,6 +96,19 @@ def measure(
         )
         for reliability, count in said['sent'].items()
     }
+
+
+def _how_far(joined: bool, said: Mapping[str, Any], problem: str) -> str:
+    """What the two sides did not get to, and the words of their trial."""
+    if not joined:
+        return f'two processes did not get as far as joining the graph: {problem}'
+    if said.get('answered'):
+        return f'not all could be sent: {problem}'
+    if said.get('matched'):
+        return (
+            f'two processes find each other, and not even a small message is answered: {problem}'
+        )
+    return f'two processes do not find each other: {problem}'
 
 
 def _rate(arrivals: Sequence[float]) -> float:

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from unidrive_perception import transport
-from unidrive_perception.doctor.examination import Examination
+from unidrive_perception.doctor.examination import LARGER_BUFFER, Examination
 from unidrive_perception.doctor.findings import Finding, fail, ok, skipped, warn
 from unidrive_perception.doctor.image_load import ImageLoad
+from unidrive_perception.doctor.remedies import ros2, run_node
 from unidrive_perception.doctor.round_trip import NotMeasured, Plan, Trip, measure
 from unidrive_perception.transport import dds_environment, profile_command
 
@@ -22,10 +23,10 @@ SMALL_PROFILE_NEEDS = 64 << 20
 MODEL_S = 4.0
 """What the measurements here leave for the model."""
 FEW = 0.05
-COMPRESSED = (
-    'ros2 run unidrive_perception perception_node --ros-args -p image_transport:=compressed'
-)
-LARGER_BUFFER = f'sudo sysctl -w net.core.rmem_max={32 << 20}'
+LATE_MS = 100.0
+"""Three images at 30 Hz: so late they are where the transport had to send them again."""
+MOST_SENT, LEAST_SENT, KEPT_BYTES = 20, 5, 128 << 20
+"""Images of a measurement; both sides keep all of them, so large ones are fewer."""
 
 
 def check(examination: Examination) -> Iterator[Finding]:
@@ -55,7 +56,7 @@ def profile(environment: Mapping[str, str]) -> Finding:
     if chosen:
         return ok('Fast DDS', f'your own: {chosen}={value}')
     if ours is None:
-        return warn('Fast DDS', 'its defaults, which lose large images', COMPRESSED)
+        return warn('Fast DDS', 'its defaults, which lose large images', compressed())
     return ok('Fast DDS', f'{ours.name} in our programs; its defaults in others of this shell')
 
 
@@ -93,50 +94,76 @@ def loads(examination: Examination) -> list[ImageLoad]:
     streams = view.streams.values() if view else ()
     live = {
         s.bytes: ImageLoad(
-            f'{s.width}×{s.height} {s.encoding}' if s.width else 'compressed', s.bytes
+            f'{s.width}×{s.height} {s.encoding}' if s.width else 'compressed', s.bytes, True
         )
         for s in streams
     }
-    asked = [ImageLoad.of(*(args.size or DEFAULT_SIZE), args.encoding)]
-    return (asked if args.size or not live else []) + sorted(live.values(), reverse=True)[:1]
+    asked = ImageLoad.of(*(args.size or DEFAULT_SIZE), args.encoding)
+    if not args.size:
+        asked = asked._replace(name=f'{asked.name} (no --size given)')
+    largest = sorted(live.values(), key=lambda load: load.size)[-1:]
+    return ([asked] if args.size or not live else []) + largest
 
 
 def round_trip(examination: Examination, load: ImageLoad) -> Iterator[Finding]:
-    """From a program of this shell, as a camera is, to one that is configured as our node is."""
+    """From a process started as a camera of this shell would be, to one started as our node."""
     seconds = min(7.0, examination.trials.left - MODEL_S)
     if seconds < 2.5:
         yield skipped('round trip', f'{load.name}: no time is left for it')
         return
     node = examination.node_environment
     try:
-        trips = measure(examination.trials, load.size, Plan(depth=5), os.environ, node, seconds)
+        trips = measure(examination.trials, load.size, plan(load), os.environ, node, seconds)
     except NotMeasured as error:
-        yield warn(
-            'round trip',
-            f'{load.name}: {error}',
-            'ros2 multicast receive   # and, beside it: ros2 multicast send',
-        )
+        multicast = 'multicast receive   # and, beside it: ros2 multicast send'
+        otherwise = 'unidrive doctor   # again; if it stays so, a firewall may hold UDP back'
+        yield warn('round trip', f'{load.name}: {error}', ros2(multicast, otherwise))
         return
     remedy = ''
-    if any(trip.lost for trip in trips.values()):
+    if any(trip.lost or trip.median > LATE_MS for trip in trips.values()):
         remedy = _remedy(examination, load)
+    way = 'a camera started in this shell to our node'
+    if examination.uses_fastdds:
+        way = (
+            f'a camera started in this shell (Fast DDS: {configuration(os.environ)}) '
+            f'to our node (Fast DDS: {configuration(node)})'
+        )
     for reliability, trip in trips.items():
-        yield judge_trip(load, reliability, trip, remedy)
+        yield judge_trip(load, reliability, trip, remedy, way)
 
 
-def judge_trip(load: ImageLoad, reliability: str, trip: Trip, remedy: str) -> Finding:
-    """How many arrived, and how fast."""
-    found = f'{load.name}, {load.size / 1e6:.2f} MB, {reliability}: '
-    found += f'{len(trip.latencies)} of {trip.sent} arrived'
+def plan(load: ImageLoad) -> Plan:
+    """Both sides keep all images, so that none is lost merely because one of them is held up."""
+    count = min(MOST_SENT, max(LEAST_SENT, KEPT_BYTES // max(1, load.size)))
+    return Plan(count=count, depth=count)
+
+
+def configuration(environment: Mapping[str, str]) -> str:
+    """How Fast DDS is configured in a process with this environment, in a few words."""
+    chosen = next((n for n in transport.USER_CHOICES if environment.get(n)), '')
+    value = environment.get(chosen, '')
+    return Path(value).name if chosen.endswith('PROFILES_FILE') else value or 'its defaults'
+
+
+def judge_trip(load: ImageLoad, reliability: str, trip: Trip, remedy: str, way: str) -> Finding:
+    """How many arrived, how fast, and on which ``way``: from and to processes started how.
+
+    Where images of this size come from a live camera, a loss is a warning: it is that of another
+    camera, one that would be started in this shell.
+    """
+    found = f'{reliability}: {len(trip.latencies)} of {trip.sent} arrived'
     if trip.latencies:
         found += f', {trip.median:.1f} ms (p99 {trip.p99:.1f}), {trip.rate:.1f} Hz'
+    found += f'; {load.name}, {load.size / 1e6:.2f} MB, tried as from {way}'
     figures = {'bytes': load.size, 'reliability': reliability, 'sent': trip.sent}
     figures |= {'received': len(trip.latencies), 'rate': trip.rate}
     if trip.latencies:
         figures |= {'median_ms': trip.median, 'p99_ms': trip.p99}
-    if trip.lost > FEW * trip.sent:
+    if trip.lost > FEW * trip.sent and not load.live:
         return fail('round trip', found, remedy, **figures)
-    if trip.lost:
+    if trip.lost and load.live:
+        found += '; those of the live camera do arrive'
+    if trip.lost or trip.median > LATE_MS:
         return warn('round trip', found, remedy, **figures)
     return ok('round trip', found, **figures)
 
@@ -145,21 +172,26 @@ def _remedy(examination: Examination, load: ImageLoad) -> str:
     """What helps against loss; our profile is tried before it is praised."""
     added = dds_environment()
     if not examination.uses_fastdds:
-        return f'{LARGER_BUFFER}   # or compressed images: {COMPRESSED}'
+        return f'{LARGER_BUFFER}   # or compressed images: {compressed()}'
     seconds = min(5.0, examination.trials.left - MODEL_S)
     if not added or seconds < 2.5:  # they have a profile of their own, or we no time
-        return COMPRESSED if not added else f'{profile_command()}   # in the shell of the camera'
+        return compressed() if not added else f'{profile_command()}   # in the shell of the camera'
     node = examination.node_environment
     try:
-        trips = measure(examination.trials, load.size, Plan(depth=5), node, node, seconds)
+        trips = measure(examination.trials, load.size, plan(load), node, node, seconds)
     except NotMeasured as error:
         return f'{profile_command()}   # in the shell of the camera; not tried: {error}'
     lost = sum(trip.lost for trip in trips.values())
     sent = sum(trip.sent for trip in trips.values())
     if lost > FEW * sent:
-        return COMPRESSED
+        return compressed()
     tried = f'tried here: {sent - lost} of {sent} arrive'
     return f'{profile_command()}   # in the shell of the camera; {tried}'
+
+
+def compressed() -> str:
+    """The node, listening to compressed images, which are small."""
+    return run_node('-p image_transport:=compressed')
 
 
 def _total_shared_memory() -> int:
