@@ -80,7 +80,7 @@ def of(findings: list[dict], check: str) -> dict[str, str]:
 def test_cameras_that_are_wrong_are_told_of(cameras, tmp_path):
     parameters = tmp_path / 'perception.yaml'
     parameters.write_text('/**:\n  ros__parameters: {image_reliability: reliable, max_age: 2.0}\n')
-    topics = ('/right/image_raw', '/old/image_raw', '/wrong/image_raw', '/none/image_raw')
+    topics = ('/right/image_raw', '/old/image_raw', '/wrong/image_raw', '/right/imag_raw')
     found = findings(
         *(word for topic in topics for word in ('--image-topic', topic)),
         *('--params-file', parameters),
@@ -91,7 +91,8 @@ def test_cameras_that_are_wrong_are_told_of(cameras, tmp_path):
     assert 'our node asks for reliable' in of(graph, '/right/image_raw')['FAIL']
     assert 'tester (reliable)' in of(graph, '/old/image_raw')['OK']
     assert 'std_msgs/msg/String' in of(graph, '/wrong/image_raw')['FAIL']
-    assert '/right/image_raw' in of(graph, '/none/image_raw')['FAIL']
+    nobody = of(graph, '/right/imag_raw')['FAIL']
+    assert nobody.endswith('; topics with images: /right/image_raw, /old/image_raw')
     assert 'max_age' in of(graph, 'stamps')['FAIL']
     assert 'rising' in of(graph, 'stamps')['OK']
     assert 'empty' in of(graph, 'frame_id')['WARN']
@@ -124,6 +125,34 @@ def test_a_running_node_and_its_camera_are_found(ros_domain, tmp_path):
     assert trips == [asked, asked, live, live]
     speed = next(f['figures'] for f in found if f['check'] == 'speed')
     assert speed['wanted_rate'] == pytest.approx(graph['images']['figures']['rate'])
+
+
+def test_a_quick_look_does_not_fail_for_what_it_did_not_see(cameras, tmp_path):
+    model = write_tiny_bundle(tmp_path / 'tiny')
+    found = findings(*('--quick', '--model', model, '--image-topic', 'right/imag_raw'), expected=0)
+    graph = [f for f in found if f['topic'] == 'Live graph']
+    assert set(of(graph, '/right/imag_raw')) == {'WARN'}
+    assert of(graph, '/right/imag_raw')['WARN'].startswith(('not seen in ', 'not looked at'))
+
+
+def test_results_of_a_node_are_no_cameras(cameras, tmp_path):
+    model = write_tiny_bundle(tmp_path / 'tiny')
+    node = NodeProcess(
+        tmp_path, '-r', 'image:=/right/image_raw', model_path=model, lazy=False, autostart=True
+    )
+    try:
+        node.wait_for('first image on')
+        found = findings(
+            *('--model', model, '--size', '32x24'),
+            *('--image-topic', '/perception/overlai', '--image-topic', '/perception/overlay'),
+            expected=1,
+        )
+    finally:
+        node.stop()
+    graph = [f for f in found if f['topic'] == 'Live graph']
+    cameras_only = '; topics with images: /old/image_raw, /right/image_raw'
+    assert of(graph, '/perception/overlai')['FAIL'].endswith(cameras_only)
+    assert of(graph, '/perception/overlay')['FAIL'].startswith('it is a result of /perception')
 
 
 def test_ctrl_c_ends_it_and_all_it_started(ros_domain):

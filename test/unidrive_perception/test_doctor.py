@@ -79,12 +79,49 @@ def test_missing_and_broken_packages(doctor):
     assert 'pip install' in found(rows, 'opencv')['remedy']
 
 
-def test_a_package_that_crashes_and_a_ros_that_hangs(doctor):
-    rows = doctor(CRASHING='onnxruntime', HANGING='rclpy', expected=1)
+def test_a_package_that_crashes(doctor):
+    rows = doctor(CRASHING='onnxruntime', MISSING='rclpy', expected=1)
+    assert found(rows, 'onnxruntime')['level'] == 'FAIL'
     assert 'SIGABRT' in found(rows, 'onnxruntime')['found']
     assert 'numpy' in found(rows, 'packages')['figures']
-    assert 'no answer within' in found(rows, 'ROS')['found']
     assert 'SIGABRT' in found(rows, 'bundle')['found']
+
+
+def test_a_package_that_takes_too_long_is_not_called_broken(doctor, tmp_path):
+    model = write_tiny_bundle(tmp_path / 'tiny')
+    rows = doctor('--model', model, HANGING='scipy', MISSING='rclpy')
+    assert found(rows, 'scipy')['level'] == 'WARN'
+    assert 'took longer than' in found(rows, 'scipy')['found']
+    assert 'less busy' in found(rows, 'scipy')['remedy']
+    assert 'numpy' in found(rows, 'packages')['figures']
+    assert [row['found'] for row in rows if 'not reached: yaml, tqdm' in row['found']]
+
+
+def test_a_ros_that_hangs_is_a_failure_and_no_topic_passes(doctor):
+    rows = doctor('--image-topic', '/camera/imag_raw', HANGING='rclpy', expected=1)
+    assert found(rows, 'ROS')['level'] == 'FAIL'
+    assert 'took longer than' in found(rows, 'ROS')['found']
+    topic = found(rows, '/camera/imag_raw')
+    assert (topic['level'], topic['found']) == ('WARN', 'not looked at')
+
+
+def test_busy_and_its_remedy_are_said_once(doctor):
+    text = doctor(HANGING='onnxruntime rclpy', as_json=False, expected=1)
+    assert text.count('took longer than') > 2
+    assert text.count('busy') == 1
+    assert text.count('→ (as above, at onnxruntime)') >= 2
+
+
+@pytest.mark.ros
+def test_a_graph_that_was_not_looked_at_is_not_told_of(doctor, tmp_path, ros_domain):
+    """The graph alone hangs: rclpy itself is well."""
+    model = write_tiny_bundle(tmp_path / 'tiny')
+    rows = doctor(
+        *('--model', model, '--image-topic', '/camera/imag_raw'), HANGING='rosgraph_msgs'
+    )
+    assert found(rows, 'ROS')['level'] == 'OK'
+    assert found(rows, 'graph')['level'] == 'WARN'
+    assert found(rows, '/camera/imag_raw')['level'] == 'WARN'
 
 
 def test_a_broken_bundle(doctor, tmp_path):
@@ -124,7 +161,9 @@ def test_a_finding_is_wrapped_and_its_remedy_is_not():
     lines = as_text(finding, width=60).splitlines()
     assert all(len(line) <= 60 for line in lines[:-1])
     assert lines[-1].strip().startswith('→ do something') and len(lines[-1]) > 200
-    assert as_text(finding, known=finding.remedy).count('→') == 0
+    again = as_text(finding, known={finding.remedy: 'load'}).splitlines()
+    assert again[-1].strip() == '→ (as above, at load)'
+    assert '→' not in as_text(ok('b', ''), known={finding.remedy: 'load'})
     assert as_text(finding, colour=True).startswith('  \033[33mWARN')
 
 
@@ -145,7 +184,27 @@ def test_a_check_that_breaks_does_not_take_the_others_along(monkeypatch):
     assert finding.level == 'WARN' and 'TypeError: oh' in finding.found
 
 
-@pytest.mark.parametrize('text', ['', '12', '0x4', '1280x', 'axb', '1280x720x3'])
+@pytest.mark.parametrize('text', ['', '12', '0x4', '1280x', 'axb', '1280x720x3', '65000x65000'])
 def test_a_wrong_size_is_refused(text):
     with pytest.raises(command.argparse.ArgumentTypeError):
         command._size(text)
+
+
+@pytest.mark.parametrize(
+    'text', ['', '/', '/a b', '/camera/', '/a//b', '/4k/image', '~/image', '/{node}']
+)
+def test_a_wrong_topic_name_is_refused(text):
+    with pytest.raises(command.argparse.ArgumentTypeError, match='is no topic like'):
+        command._topic(text)
+
+
+def test_a_topic_gets_its_full_name():
+    assert command._topic('camera/image_raw') == command._topic('/camera/image_raw')
+
+
+def test_without_the_ros2_command_none_is_told_to_be_typed(doctor):
+    text = doctor(
+        *('--model', '/nowhere'), as_json=False, expected=1, PATH='/nowhere', ROS_DISTRO=''
+    )
+    assert '→' in text
+    assert 'ros2 ' not in text and 'apt install ros-' not in text and '$ROS_DISTRO' not in text

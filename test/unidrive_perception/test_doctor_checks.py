@@ -88,6 +88,12 @@ def test_a_ros_of_another_python(tmp_path):
     assert finding.level == 'FAIL' and finding.remedy.startswith('python3.99 ')
 
 
+def test_a_ros_that_takes_too_long_is_a_failure():
+    reason = 'ROS gives no answer here: loading rclpy took longer than 9 s'
+    finding = ros_checks.distribution({}, reason, {}, late=True)
+    assert (finding.level, finding.found) == ('FAIL', reason)
+
+
 def test_a_stale_build_is_told_from_a_right_one(repo_root):
     wanted = read_definitions(repo_root / 'unidrive_msgs' / 'msg', 'unidrive_msgs')
     built = {
@@ -161,11 +167,40 @@ def test_receive_buffers_matter_where_udp_carries_images():
 def test_lost_images(arrived, level):
     load = ImageLoad.of(1280, 720, 'rgb8')
     trip = Trip(20, [float(n) for n in range(arrived)], 30.0)
-    finding = transport_checks.judge_trip(load, 'reliable', trip, 'do something')
+    finding = transport_checks.judge_trip(load, 'reliable', trip, 'do something', 'a to b')
     assert finding.level == level
     assert finding.figures['received'] == arrived
     assert f'{arrived} of 20 arrived' in finding.found and '2.76 MB' in finding.found
     assert bool(finding.remedy) == (level != 'OK')
+    assert finding.found.endswith('tried as from a to b')
+
+
+def test_images_that_come_late_are_a_warning():
+    trip = Trip(20, [300.0] * 20, 30.0)
+    late = transport_checks.judge_trip(ImageLoad('', 1), 'reliable', trip, 'do something', '')
+    assert late.level == 'WARN' and late.remedy == 'do something'
+
+
+def test_what_a_live_camera_sends_does_arrive():
+    """So the loss is that of another camera, one of this shell."""
+    load = ImageLoad.of(1280, 720, 'rgb8')._replace(live=True)
+    lost = transport_checks.judge_trip(load, 'best_effort', Trip(20), 'do something', '')
+    assert lost.level == 'WARN' and 'live camera do arrive' in lost.found
+
+
+def test_both_sides_keep_all_images_and_large_ones_are_fewer():
+    plans = [
+        transport_checks.plan(ImageLoad('', size)) for size in (100, 6 * MB, 25 * MB, 190 * MB)
+    ]
+    assert [p.count for p in plans] == [20, 20, 5, 5]
+    assert all(p.depth == p.count for p in plans)
+
+
+def test_the_configuration_of_fast_dds_in_words():
+    name = 'FASTDDS_DEFAULT_PROFILES_FILE'
+    assert transport_checks.configuration({}) == 'its defaults'
+    assert transport_checks.configuration({name: '/a/fastdds.xml'}) == 'fastdds.xml'
+    assert transport_checks.configuration({transport.USER_CHOICES[-1]: 'UDPv4'}) == 'UDPv4'
 
 
 def test_percentiles_of_a_trip():
@@ -263,11 +298,21 @@ def test_a_gpu_that_is_not_used_is_told_of():
     assert model_checks.providers(refused, 'cuda', gpu=False).level == 'FAIL'
 
 
+def test_a_device_that_was_not_tried_is_not_promised():
+    untried = {'version': '1.20', 'providers': ['CPUExecutionProvider']}
+    assert model_checks.providers(untried, 'cuda', gpu=False).level == 'FAIL'
+    assert model_checks.providers(untried, 'openvino-bfloat16', gpu=False).level == 'skipped'
+    assert 'not tried' in model_checks.providers(untried, 'auto', gpu=False).found
+
+
 def test_speed_against_the_camera():
     said = {'total_ms': 50.0, 'inference_ms': 45.0, 'runs': 10}
     assert model_checks.speed(said, 15.0, 'of the live camera').level == 'OK'
     slow = model_checks.speed(said, 40.0, 'of the live cameras')
     assert slow.level == 'WARN' and '50 % are passed over' in slow.found
+    assert 'a smaller bundle' in slow.remedy
+    decoding = model_checks.speed({**said, 'inference_ms': 10.0}, 40.0, 'of the live cameras')
+    assert 'bundle' not in decoding.remedy
     assert model_checks.memory({'memory': 300 * MB}, 200 * MB).level == 'FAIL'
 
 

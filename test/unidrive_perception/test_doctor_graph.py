@@ -7,13 +7,23 @@ import json
 
 import pytest
 
-from unidrive_perception.doctor import graph_checks, stream_checks
-from unidrive_perception.doctor.graph_view import GraphView, Publisher, Stream
+from unidrive_perception.doctor import camera_checks, graph_checks, stream_checks
+from unidrive_perception.doctor.graph_view import (
+    RESULTS,
+    GraphView,
+    Publisher,
+    Status,
+    Stream,
+    is_result,
+)
+from unidrive_perception.doctor.trials import Told
 from unidrive_perception.image_topics import COMPRESSED, IMAGE
+from unidrive_perception.node.frame_messages import TOPIC_TYPES
 
 TOPIC = '/front/image_raw'
 NOW = 1_700_000_000 * 10**9
 SECOND = 10**9
+LOSS_REMEDY = 'export SOMETHING'
 
 
 def publisher(**changes):
@@ -45,7 +55,12 @@ def stream(count=21, age_s=0.03, **changes):
 
 def camera(*publishers, settings=None, watched_s=2.0, **view):
     seen = GraphView(cameras={TOPIC: publishers}, watched_s=watched_s, **view)
-    return list(graph_checks.camera(TOPIC, publishers, seen, settings or {}))
+    return list(camera_checks.camera(TOPIC, publishers, seen, settings or {}, LOSS_REMEDY))
+
+
+def quick(*publishers, **view):
+    """The same in a quick look."""
+    return camera(*publishers, watched_s=0.0, is_quick=True, looked_s=1.8, **view)
 
 
 def judged(**changes):
@@ -60,10 +75,11 @@ def test_a_view_survives_the_way_from_the_trial():
     view = GraphView(
         nodes=['/a'], cameras={TOPIC: [publisher(refused=['/perception'])]},
         streams={TOPIC: stream()}, clock=[(1, 2)], watched_s=2.0,
+        diagnostics=[Status('/perception: /a', 1, 'slow', {'dropped': '3'})],
     )  # fmt: skip
     again = GraphView.from_json(json.loads(json.dumps(dataclasses.asdict(view))))
     assert again.cameras == view.cameras and again.streams == view.streams
-    assert again.watched_s == 2.0
+    assert again.watched_s == 2.0 and again.diagnostics == view.diagnostics
 
 
 def test_a_camera_that_is_right():
@@ -80,6 +96,9 @@ def test_publishers_that_do_not_fit():
     assert 'image_reliability:=best_effort' in refused.remedy
     wrong, *_ = camera(publisher(topic_type='std_msgs/msg/String'))
     assert wrong.level == 'FAIL' and '/front/driver publishes std_msgs/msg/String' in wrong.found
+    wrong, *_ = camera(publisher(topic_type='std_msgs/msg/String'), image_topics=['/rear/image'])
+    assert wrong.found.endswith('topics with images: /rear/image')
+    assert wrong.remedy.endswith('-r image:=/rear/image')
     two, *_ = camera(publisher(), publisher(node_name='bag'), watched_s=0.0)
     assert two.level == 'WARN' and '/front/bag' in two.found
 
@@ -87,16 +106,63 @@ def test_publishers_that_do_not_fit():
 def test_nobody_publishes():
     (nowhere,) = camera()
     assert nowhere.level == 'FAIL' and 'ROS_DOMAIN_ID' in nowhere.found
-    (elsewhere,) = camera(topics={'/rear/image_raw': [IMAGE], TOPIC: [IMAGE]})
-    assert elsewhere.remedy.endswith('-r image:=/rear/image_raw')
-    (quick,) = camera(watched_s=0.0)
-    assert quick.level == 'WARN'
+    others = ['/a', '/rear/image_raw', '/front/image_rect', TOPIC]
+    (elsewhere,) = camera(image_topics=others)
+    assert elsewhere.level == 'FAIL'
+    assert elsewhere.found.endswith('images: /front/image_rect, /rear/image_raw, /a')
+    assert elsewhere.remedy.endswith('-r image:=/front/image_rect')
+
+
+def test_a_quick_look_says_what_it_did_not_see_and_claims_no_more():
+    (unseen,) = quick(image_topics=['/rear/image_raw'])
+    assert unseen.level == 'WARN'
+    assert unseen.found.startswith('not seen in 1.8 s, which is no proof')
+    assert 'seen with images: /rear/image_raw' in unseen.found
+    assert unseen.remedy.startswith(f'unidrive doctor --image-topic {TOPIC} ')
+    view = GraphView(looked_s=1.8, is_quick=True, use_sim_time={'/perception': True})
+    assert [f.level for f in graph_checks.simulated_time(view)] == ['WARN']
+    assert graph_checks.nodes(view).found == 'none seen in 1.8 s'
+    assert 'no proof' in graph_checks.no_cameras(view).found
+    assert 'no proof' not in graph_checks.no_cameras(GraphView(watched_s=2.0)).found
+
+
+def test_a_quick_look_fails_for_what_it_saw():
+    (wrong,) = quick(publisher(topic_type='std_msgs/msg/String'))
+    assert wrong.level == 'FAIL'
+
+
+@pytest.mark.parametrize(
+    ('told', 'is_quick', 'level'),
+    [
+        (Told({}, 'took longer than 4 s', late=True), True, 'WARN'),
+        (Told({}, 'took longer than 11 s', late=True), False, 'FAIL'),
+        (Told({'joined': True}, 'took longer than 11 s', late=True), False, 'WARN'),
+        (Told({}, 'crashed with SIGSEGV'), True, 'FAIL'),
+    ],
+)
+def test_a_graph_that_was_not_looked_at(told, is_quick, level):
+    finding = graph_checks.not_looked_at(told, is_quick)
+    assert finding.level == level and told.problem in finding.found
+
+
+def test_a_result_of_ours_is_no_camera():
+    ours = {'/front/driver': []}
+    (result,) = camera(publisher(), perception=ours, watched_s=0.0, image_topics=['/rear/image'])
+    assert result.level == 'FAIL' and 'it is a result of /front/driver' in result.found
+    assert result.remedy.endswith('-r image:=/rear/image')
+
+
+def test_every_image_that_the_node_gives_is_known_as_a_result():
+    images = {name for name, kind in TOPIC_TYPES.items() if kind in (IMAGE, COMPRESSED)}
+    assert images == set(RESULTS)
+    assert all(is_result(f'/car/perception/front/{name}') for name in images)
+    assert not is_result('/front/image_raw') and not is_result('/my_overlay')
 
 
 def test_no_image_comes_although_there_is_a_publisher():
     *_, images = camera(publisher())
     assert (images.check, images.level) == ('images', 'FAIL')
-    assert images.remedy.startswith('export FASTDDS_DEFAULT_PROFILES_FILE=')
+    assert images.remedy == LOSS_REMEDY
     assert levels(camera(publisher(), watched_s=0.0)) == {TOPIC: 'OK'}
 
 
@@ -167,8 +233,39 @@ def test_stamps_beside_a_simulated_clock():
 
 
 def test_nodes_of_the_same_name_and_what_they_say():
-    assert graph_checks.nodes(['/a', '/b']).level == 'OK'
-    twice = graph_checks.nodes(['/a', '/b', '/a'])
+    assert graph_checks.nodes(GraphView(nodes=['/a', '/b'])).level == 'OK'
+    twice = graph_checks.nodes(GraphView(nodes=['/a', '/b', '/a']))
     assert twice.level == 'WARN' and twice.remedy.endswith('__node:=a_2')
-    statuses = [('/perception: front', 0, 'fine'), ('/perception: rear', 3, 'no image')]
-    assert [f.level for f in graph_checks.diagnostics(statuses)] == ['OK', 'WARN']
+    statuses = [Status('/perception: front', 0, 'fine'), Status('/perception: rear', 3, 'none')]
+    view = GraphView(diagnostics=statuses, perception={'/perception': [], '/other': []})
+    fine, stale, silent = graph_checks.diagnostics(view)
+    assert (fine.level, stale.level, silent.level) == ('OK', 'WARN', 'skipped')
+    assert '(stale)' in stale.found and '/other said nothing' in silent.found
+
+
+def overloaded(message='9 of 30 images dropped', **values):
+    values = {'output rate [Hz]': '10.0', **{k.replace('_', ' '): v for k, v in values.items()}}
+    view = GraphView(diagnostics=[Status('/perception: /front', 1, message, values)])
+    (finding,) = graph_checks.diagnostics(view)
+    assert finding.level == 'WARN'
+    return finding
+
+
+def test_the_slowest_stage_of_an_overloaded_node_is_named():
+    model = overloaded(slowest_stage='inference 51 ms')
+    assert model.found.endswith('9 of 30 images dropped; slowest stage: inference 51 ms')
+    assert 'smaller bundle' in model.remedy and 'max_rate' in model.remedy
+    assert '8.0' in model.remedy
+    publishing = overloaded(slowest_stage='publish 80 ms')
+    assert 'bundle' not in publishing.remedy and 'publish' in publishing.remedy
+    told = overloaded(
+        '9 of 30 images dropped: slowest is publish 80 ms', slowest_stage='publish 80 ms'
+    )
+    assert told.found.count('publish 80 ms') == 1
+
+
+@pytest.mark.parametrize('values', [{}, {'slowest_stage': ''}, {'slowest_stage': 'unknown'}])
+def test_without_a_slowest_stage_none_is_blamed(values):
+    finding = overloaded(**values)
+    assert finding.found.endswith('9 of 30 images dropped')
+    assert 'max_rate' in finding.remedy and 'bundle' not in finding.remedy

@@ -14,7 +14,7 @@ from unidrive_perception.doctor.findings import Finding, ok, skipped, warn
 PATIENCE_S = 1.5
 LARGE_OFFSET_S = 0.01
 """A third of a frame at 30 Hz: more, and stamps of two hosts no longer tell which came first."""
-SYNCHRONISE = 'sudo apt install chrony && sudo chronyc makestep'
+SOURCES = 'chronyc sources   # give it a server or pool in /etc/chrony/chrony.conf'
 
 
 def check(examination: Examination) -> Iterator[Finding]:
@@ -34,7 +34,7 @@ def by_chrony(tracking: str) -> Finding:
     """From the comma-separated line of ``chronyc -c tracking``."""
     fields = tracking.split(',')
     if len(fields) < 14 or fields[0] in ('00000000', '7F7F0101'):
-        return warn('synchronised', 'chrony has no source of time', SYNCHRONISE)
+        return warn('synchronised', 'chrony has no source of time', SOURCES)
     offset = abs(float(fields[4]))
     found = f'by chrony from {fields[1] or fields[0]}, off by {offset * 1e3:.2f} ms'
     if offset > LARGE_OFFSET_S:

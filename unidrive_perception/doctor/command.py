@@ -28,10 +28,12 @@ from unidrive_perception.doctor.trials import Trials
 
 TOTAL_S, QUICK_S = 18.5, 4.5  # with the start of Python and the ends of trials: 20 and 5
 
-# What takes long comes last; the trials of the first topics run at once.
+MOST_PIXELS = 64_000_000
+
+# The trials go by the parameters, so these come first; what takes long comes last.
 TOPICS = {
-    'Python': 'python_checks',
     'Parameters': 'parameter_checks',
+    'Python': 'python_checks',
     'ROS': 'ros_checks',
     'Machine': 'machine_checks',
     'Clock': 'clock_checks',
@@ -46,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--image-topic',
         action='append',
+        type=_topic,
         default=[],
         metavar='TOPIC',
         help='camera topic to examine, may be repeated (default: those of a running perception '
@@ -76,20 +79,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command; 1 where something fails, else 0."""
     shown: dict[str, list[Finding]] = {}
+    remedies: dict[str, str] = {}
     colour = sys.stdout.isatty() and not os.environ.get('NO_COLOR')
     with Trials(QUICK_S if args.quick else TOTAL_S) as trials:
         examination = Examination(args, trials)
         for topic, module in TOPICS.items():
             if topic == 'Parameters' and not args.params_file:
                 continue
-            if topic == 'ROS' and args.quick:  # the settings are known, and nothing is measured
+            if topic == 'Python' and args.quick:  # nothing is measured, so all may run at once
+                examination.start_graph()
                 examination.start_model(images=0)
             shown[topic] = []
             for finding in findings_of(module, examination):
                 if not args.json:
                     title = '' if shown[topic] else f'{topic}\n'
-                    known = shown[topic][-1].remedy if shown[topic] else ''
-                    print(title + as_text(finding, colour, known), flush=True)
+                    print(title + as_text(finding, colour, remedies), flush=True)
+                    if finding.remedy:
+                        remedies.setdefault(finding.remedy, finding.check)
                 shown[topic].append(finding)
         seconds = time.monotonic() - trials.began
     findings = [finding for group in shown.values() for finding in group]
@@ -113,4 +119,16 @@ def _size(text: str) -> tuple[int, int]:
     found = re.fullmatch(r'(\d{1,5})[x×](\d{1,5})', text)
     if not found or not int(found[1]) or not int(found[2]):
         raise argparse.ArgumentTypeError(f'{text!r} is no size like 1280x720')
-    return int(found[1]), int(found[2])
+    width, height = int(found[1]), int(found[2])
+    if width * height > MOST_PIXELS:
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is more than {MOST_PIXELS // 10**6} megapixels; give the size of the camera'
+        )
+    return width, height
+
+
+def _topic(text: str) -> str:
+    """The full name of a topic; a shell has no namespace for ``~`` or ``{node}``."""
+    if not re.fullmatch(r'/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*', text, re.ASCII):
+        raise argparse.ArgumentTypeError(f'{text!r} is no topic like /camera/image_raw')
+    return f'/{text.lstrip("/")}'

@@ -12,8 +12,11 @@ from typing import Any
 
 from unidrive_perception.doctor.graph_view import GraphView
 from unidrive_perception.doctor.trials import Told, Trial, Trials
-from unidrive_perception.transport import dds_environment
+from unidrive_perception.transport import dds_environment, profile_command
 
+TRIAL_S, QUICK_TRIAL_S, GRAPH_S = 9.0, 4.0, 11.0
+"""How long a trial may take; less where the whole examination has less time left."""
+LARGER_BUFFER = f'sudo sysctl -w net.core.rmem_max={32 << 20}'
 WATCHED_S = 2.0
 """How long the images of live cameras are watched."""
 
@@ -26,7 +29,7 @@ class Examination:
         self.args, self.trials = args, trials
         self.settings: dict[str, Any] = {}
         """What the parameter file says to our node, less what is wrong."""
-        seconds = 3 if args.quick else 9
+        seconds = QUICK_TRIAL_S if args.quick else TRIAL_S
         self._packages = trials.start('package_trial', seconds=seconds)
         self._ros = trials.start('ros_trial_node', seconds=seconds)
         self._graph: Trial | None = None
@@ -45,10 +48,14 @@ class Examination:
     @property
     def no_ros(self) -> str:
         """Why there can be no ROS graph, '' where there can."""
-        said, problem = self.ros
+        said, problem, late = self.ros
         if 'missing' in said:
             return f'no ROS here: {said["missing"]}'
-        return '' if said.get('rmw') else f'ROS does not work here: {said.get("broken", problem)}'
+        if said.get('rmw'):
+            return ''
+        if late:
+            return f'ROS gives no answer here: loading rclpy {problem}'
+        return f'ROS does not work here: {said.get("broken", problem)}'
 
     @property
     def without_ros(self) -> str:
@@ -69,7 +76,7 @@ class Examination:
             reliability,
             watched,
             *self.args.image_topic,
-            seconds=9,
+            seconds=GRAPH_S,
             environment=self.node_environment,
         )
 
@@ -105,7 +112,23 @@ class Examination:
     @cached_property
     def graph(self) -> tuple[GraphView | None, str]:
         """What was seen in the live graph, or None and the reason."""
-        if self._graph is None:
+        told = self.graph_told
+        if told is None:
             return None, self.without_ros
-        said, problem = self._graph.result()
-        return (GraphView.from_json(said), '') if said else (None, problem or 'nothing was told')
+        if 'nodes' in told.values:  # also where it was stopped after that
+            return GraphView.from_json(told.values), ''
+        return None, told.problem or 'nothing was told'
+
+    @cached_property
+    def graph_told(self) -> Told | None:
+        """What the trial of the graph told; None where there was none, for want of ROS."""
+        if self._graph is None or 'missing' in self.ros.values or 'broken' in self.ros.values:
+            return None
+        return self._graph.result()
+
+    @property
+    def loss_remedy(self) -> str:
+        """What helps where images of a camera get lost on their way."""
+        if self.uses_fastdds:
+            return f'{profile_command()}   # in the shell of the camera, before it starts'
+        return f'{LARGER_BUFFER}   # on both hosts'

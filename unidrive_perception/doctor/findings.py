@@ -10,6 +10,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 OK, SKIPPED, WARN, FAIL = 'OK', 'skipped', 'WARN', 'FAIL'
@@ -50,11 +51,15 @@ def skipped(check: str, reason: str) -> Finding:
 
 
 def as_text(
-    finding: Finding, colour: bool = False, known: str = '', width: int | None = None
+    finding: Finding,
+    colour: bool = False,
+    known: Mapping[str, str] = MappingProxyType({}),
+    width: int | None = None,
 ) -> str:
     """The aligned lines of a finding, its remedy unbroken, so that it can be copied.
 
-    ``known`` is the remedy that was shown last, and is not shown again.
+    ``known`` are remedies that were shown before, each with the check it was shown for; they are
+    not shown again.
     """
     width = min(max(width or shutil.get_terminal_size((100, 24)).columns, NARROWEST), WIDEST)
     indent = ' ' * (2 + LEVEL_WIDTH + CHECK_WIDTH)
@@ -70,7 +75,9 @@ def as_text(
     else:  # a long topic: what was found begins below
         lines.insert(0, '')
     text = head + f'\n{indent}'.join(lines)
-    if finding.remedy and finding.remedy != known:
+    if finding.remedy and finding.remedy in known:
+        text += f'\n{indent}→ (as above, at {known[finding.remedy]})'
+    elif finding.remedy:
         text += f'\n{indent}→ {finding.remedy}'
     return text
 

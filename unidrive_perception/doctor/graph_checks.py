@@ -1,72 +1,104 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The nodes and cameras of the live graph: QoS, types, rates and stamps."""
+"""The nodes and cameras of the live graph: QoS, types, rates and stamps.
+
+A quick look sees what discovery brings in two seconds. Of what it did not see it says just that.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
 
+from unidrive_perception.doctor.camera_checks import camera
 from unidrive_perception.doctor.examination import Examination
-from unidrive_perception.doctor.findings import WARN, Finding, fail, ok, skipped, warn
-from unidrive_perception.doctor.graph_view import GraphView, Publisher
-from unidrive_perception.doctor.stream_checks import judge_stream
-from unidrive_perception.image_topics import COMPRESSED, IMAGE, describe_publishers
-from unidrive_perception.transport import profile_command
+from unidrive_perception.doctor.findings import Finding, fail, ok, skipped, warn
+from unidrive_perception.doctor.graph_view import GraphView, Status
+from unidrive_perception.doctor.remedies import AGAIN, ros2, run_node, set_parameter, source
+from unidrive_perception.doctor.trials import Told
 
-STALE = 3
-RESTART = 'ros2 run unidrive_perception perception_node --ros-args'
+LEVELS = {2: 'error', 3: 'stale'}
 
 
 def check(examination: Examination) -> Iterator[Finding]:
     """All checks of this topic."""
     view, reason = examination.graph
     if view is None:
-        yield skipped('graph', reason)
+        told = examination.graph_told
+        yield not_looked_at(told, examination.args.quick) if told else skipped('graph', reason)
+        for topic in examination.args.image_topic:
+            yield warn(topic, 'not looked at', f'unidrive doctor --image-topic {topic}   # then')
         return
-    yield nodes(view.nodes)
+    yield nodes(view)
     yield from simulated_time(view)
     if not view.cameras:
-        yield skipped('cameras', 'no topic has images now; start the camera to have it examined')
+        yield no_cameras(view)
     for topic, publishers in view.cameras.items():
-        yield from camera(topic, publishers, view, examination.settings)
-    yield from diagnostics(view.diagnostics)
+        yield from camera(topic, publishers, view, examination.settings, examination.loss_remedy)
+    if any(view.cameras.values()) and view.is_quick:
+        yield skipped('images', 'not watched with --quick')
+    elif any(view.cameras.values()) and not view.watched_s:
+        yield warn('images', f'not watched: the trial {examination.graph_told.problem}', AGAIN)
+    yield from diagnostics(view)
 
 
-def nodes(names: Sequence[str]) -> Finding:
+def not_looked_at(told: Told, quick: bool) -> Finding:
+    """Why nothing was seen: there was too little time, or ROS does not get as far."""
+    if told.late and (quick or 'joined' in told.values):
+        return warn('graph', f'not looked at: its trial {told.problem}', AGAIN)
+    if told.late:
+        return fail('graph', f'a node cannot join it: its trial {told.problem}', AGAIN)
+    return fail('graph', f'a node cannot join it: {told.problem or "it said nothing"}', source())
+
+
+def nodes(view: GraphView) -> Finding:
     """How many there are, and whether each has a name of its own."""
+    names = view.nodes
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         found = f'{", ".join(twice)}: more than one node has this name, and their topics mix'
-        return warn('nodes', found, f'{RESTART} -r __node:={twice[0].rsplit("/", 1)[-1]}_2')
+        return warn('nodes', found, run_node(f'-r __node:={twice[0].rsplit("/", 1)[-1]}_2'))
+    if not names:
+        return ok('nodes', f'none seen in {view.looked_s:.1f} s', count=0)
     shown = ', '.join(names[:5]) + (', …' if len(names) > 5 else '')
-    return ok('nodes', f'{len(names)}: {shown}' if names else 'none is running', count=len(names))
+    return ok('nodes', f'{len(names)}: {shown}', count=len(names))
+
+
+def no_cameras(view: GraphView) -> Finding:
+    """Nobody gives images, and no topic was asked for."""
+    if view.is_quick:
+        found = f'no images seen in {view.looked_s:.1f} s, which is no proof that there are none'
+        return skipped('cameras', found)
+    return skipped('cameras', 'no topic has images now; start the camera to have it examined')
 
 
 def simulated_time(view: GraphView) -> Iterator[Finding]:
     """Whether those who should follow /clock do, and whether /clock runs."""
     there = view.clock_publishers > 0
     for node, uses in view.use_sim_time.items():
-        if uses != there:
-            remedy = f'ros2 param set {node} use_sim_time {str(there).lower()}'
-            if uses:
-                yield fail('time', f'{node} uses simulated time, and nobody gives /clock', remedy)
-            elif node in view.perception:
-                found = f'/clock is published, and {node} goes by the clock of the system'
-                yield warn('time', found, remedy)
-    if not there:
-        return
+        if uses == there:
+            continue
+        remedy = set_parameter(node, 'use_sim_time', str(there).lower())
+        if uses and view.is_quick:
+            found = f'{node} uses simulated time, and no /clock was seen in {view.looked_s:.1f} s'
+            yield warn('time', found, 'unidrive doctor   # looks longer')
+        elif uses:
+            yield fail('time', f'{node} uses simulated time, and nobody gives /clock', remedy)
+        elif node in view.perception:
+            found = f'/clock is published, and {node} goes by the clock of the system'
+            yield warn('time', found, remedy)
+    if there:
+        yield from pace_of_clock(view)
+
+
+def pace_of_clock(view: GraphView) -> Iterator[Finding]:
+    """How fast /clock runs; nothing where it was not listened to."""
     if len(view.clock) < 2:
         if view.watched_s:
             found = f'/clock has a publisher and said nothing in {view.watched_s:g} s: paused?'
-            yield warn(
-                'time',
-                found,
-                'ros2 service call /rosbag2_player/resume rosbag2_interfaces/srv/Resume',
-            )
+            resume = 'service call /rosbag2_player/resume rosbag2_interfaces/srv/Resume'
+            yield warn('time', found, ros2(resume, 'let the player of the bag go on'))
         return
     steps = [(b[0] - a[0], b[1] - a[1]) for a, b in pairwise(view.clock)]
     back = sum(simulated < 0 for _, simulated in steps)
@@ -78,66 +110,46 @@ def simulated_time(view: GraphView) -> Iterator[Finding]:
     yield ok('time', found, factor=factor, jumps=back)
 
 
-def camera(
-    topic: str, publishers: Sequence[Publisher], view: GraphView, settings: Mapping[str, Any]
-) -> Iterator[Finding]:
-    """The publishers of one camera topic, and what came from them."""
-    if not publishers:
-        finding = nobody(topic, view.topics)
-        yield finding if view.watched_s else replace(finding, level=WARN)  # it may just be slow
-        return
-    wrong = [p for p in publishers if p.topic_type not in (IMAGE, COMPRESSED)]
-    refused = [p for p in publishers if p.refused]
-    if wrong:
-        found = f'{wrong[0].node} publishes {wrong[0].topic_type}, not {IMAGE}'
-        yield fail(topic, found, f'ros2 topic info -v {topic}   # and remap one of the two')
-    if refused:
-        readers = ', '.join(sorted({reader for p in refused for reader in p.refused}))
-        yield fail(
-            topic,
-            f'{describe_publishers(refused)}: {readers} asks for reliable, so no image arrives',
-            f'{RESTART} -p image_reliability:=best_effort',
-        )
-    if len(publishers) > 1 and not wrong:
-        found = (
-            f'{len(publishers)} publishers, their images mix: {describe_publishers(publishers)}'
-        )
-        yield warn(topic, found, f'ros2 topic info -v {topic}   # and end or remap all but one')
-    elif not wrong and not refused:
-        yield ok(topic, f'{describe_publishers(publishers)}, {publishers[0].topic_type}')
-    if topic in view.streams:
-        yield from judge_stream(
-            topic,
-            publishers[0].node,
-            view.streams[topic],
-            max_age=settings.get('max_age', 0.0),
-            simulated=bool(view.clock),
-        )
-    elif view.watched_s and len(wrong) < len(publishers):
-        found = f'none came from {topic} in {view.watched_s:g} s: it sends none, or they get lost'
-        yield fail('images', found, f'{profile_command()}   # in its shell, before it starts')
-
-
-def nobody(topic: str, topics: Mapping[str, Sequence[str]]) -> Finding:
-    """Nobody publishes where images are expected."""
-    others = sorted(name for name, types in topics.items() if {IMAGE, COMPRESSED} & set(types))
-    others = [name for name in others if name != topic]
-    if others:
-        found = f'nobody publishes it; topics with images: {", ".join(others[:6])}'
-        return fail(topic, found, f'{RESTART} -r image:={others[0]}')
-    return fail(
-        topic,
-        'nobody publishes it, nor images on any other topic: is the camera of this ROS_DOMAIN_ID?',
-        'ros2 node list   # in the shell of the camera, to compare',
-    )
-
-
-def diagnostics(statuses: Sequence[tuple[str, int, str]]) -> Iterator[Finding]:
+def diagnostics(view: GraphView) -> Iterator[Finding]:
     """What our running nodes say of themselves on /diagnostics."""
-    for name, level, message in statuses:
-        if level == 0:
-            yield ok('perception', f'{name}: {message}')
+    for status in view.diagnostics:
+        found = f'{status.name}: {status.message}'
+        if status.level == 0:
+            yield ok('perception', found)
+        elif 'dropped' in status.message:
+            yield overload(status)
         else:
-            word = 'stale' if level == STALE else 'error' if level == 2 else 'warning'
-            remedy = f"ros2 topic echo --once /diagnostics   # all figures of '{name}'"
-            yield warn('perception', f'{name} ({word}): {message}', remedy)
+            word = LEVELS.get(status.level, 'warning')
+            echo = f"topic echo --once /diagnostics   # all figures of '{status.name}'"
+            otherwise = f'read the log of {status.node}   # it has the same, with what led to it'
+            found = f'{status.name} ({word}): {status.message}'
+            yield warn('perception', found, ros2(echo, otherwise))
+    for node in view.perception.keys() - {status.node for status in view.diagnostics}:
+        heard = view.looked_s + view.watched_s
+        yield skipped('perception', f'{node} said nothing on /diagnostics in {heard:.1f} s')
+
+
+def overload(status: Status) -> Finding:
+    """Images come faster than a node works. Only its own figures tell which stage is slow."""
+    stage = status.values.get('slowest stage', '')
+    found = f'{status.name} (warning): {status.message}'
+    if not stage.strip() or stage == 'unknown':
+        stage = ''
+    elif stage not in found:
+        found += f'; slowest stage: {stage}'
+    why = 'evenly'
+    if stage.startswith('inference'):
+        why += '; a GPU or a smaller bundle gives more'
+    elif stage:
+        why += f'; most of the time goes into {stage.split()[0]}, so fewer or smaller images help'
+    remedy = set_parameter(status.node, 'max_rate', f'{_even_rate(status):.1f}')
+    remedy += f', {why}' if '#' in remedy else f'   # {why}'
+    return warn('perception', found, remedy, slowest_stage=stage)
+
+
+def _even_rate(status: Status) -> float:
+    """A rate that the node keeps up with: somewhat less than what it gives under this load."""
+    try:
+        return max(1.0, 0.8 * float(status.values.get('output rate [Hz]', '')))
+    except ValueError:
+        return 5.0

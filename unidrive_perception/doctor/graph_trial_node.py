@@ -8,6 +8,7 @@ import dataclasses
 import struct
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any
 
 import rclpy
@@ -20,7 +21,13 @@ from rclpy.serialization import deserialize_message
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
 
-from unidrive_perception.doctor.graph_view import GraphView, Publisher, Stream
+from unidrive_perception.doctor.graph_view import (
+    GraphView,
+    Publisher,
+    Status,
+    Stream,
+    is_result,
+)
 from unidrive_perception.doctor.trials import run_trial, say
 from unidrive_perception.image_topics import COMPRESSED, IMAGE, SUFFIX, are_known
 
@@ -45,22 +52,27 @@ class Watcher:
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self._node)
         self._asked = QoSProfile(depth=1, reliability=QoSReliabilityPolicy[reliability.upper()])
-        self._wanted = [f'/{topic.lstrip("/")}' for topic in wanted]
+        self._wanted = wanted
         self._frames: dict[str, list[tuple[int, int, int]]] = defaultdict(list)
         self._first: dict[str, Any] = {}
         self._clock: list[tuple[int, int]] = []
-        self._statuses: dict[str, tuple[str, int, str]] = {}
+        self._statuses: dict[str, Status] = {}
 
     def close(self) -> None:
         """Leave the graph."""
         self._executor.shutdown()
         self._node.destroy_node()
 
-    def watch(self, seconds: float) -> GraphView:
-        """Look for discovery to complete, then listen to the cameras for ``seconds``."""
+    def watch(self, seconds: float) -> Iterator[GraphView]:
+        """Look for discovery to complete, then listen to the cameras for ``seconds``.
+
+        Gives a view after each of the two, for the case that the second takes too long.
+        """
         self._node.create_subscription(Clock, '/clock', self._on_clock, BEST_EFFORT)
         self._node.create_subscription(DiagnosticArray, '/diagnostics', self._on_status, 10)
+        begin = time.monotonic()
         self._discover(PATIENCE_S if seconds else QUICK_S)
+        looked = {'looked_s': time.monotonic() - begin, 'is_quick': not seconds}
         perception = self._perception_nodes()
         cameras = {
             topic: self._publishers(topic, perception) for topic in self._cameras(perception)
@@ -68,16 +80,27 @@ class Watcher:
         answers = self._ask_for_sim_time(
             {*perception, *(p.node for publishers in cameras.values() for p in publishers)}
         )
+        yield self._view(perception, cameras, answers, **looked)
         if not cameras and not perception and not self._node.count_publishers('/clock'):
             seconds = 0.0  # there is nothing to listen to
         if seconds:
             self._listen(cameras)
         self._spin(max(seconds, ANSWER_S))
+        yield self._view(perception, cameras, answers, watched_s=seconds, **looked)
+
+    def _view(
+        self,
+        perception: dict[str, list[str]],
+        cameras: dict[str, list[Publisher]],
+        answers: dict[str, Any],
+        **times: Any,
+    ) -> GraphView:
+        """What is known by now."""
         names = self._node.get_node_names_and_namespaces()
         nodes = [f'{space.rstrip("/")}/{name}' for name, space in names if name[0] != '_']
         return GraphView(
             nodes=sorted(nodes),
-            topics=dict(self._node.get_topic_names_and_types()),
+            image_topics=self._image_topics(perception),
             cameras=cameras,
             streams={topic: self._stream(topic) for topic in self._first},
             perception=perception,
@@ -86,8 +109,8 @@ class Watcher:
             },
             clock=self._clock,
             clock_publishers=self._node.count_publishers('/clock'),
-            diagnostics=[s for s in self._statuses.values() if s[0].split(':')[0] in perception],
-            watched_s=seconds,
+            diagnostics=[s for s in self._statuses.values() if s.node in perception],
+            **times,
         )
 
     # the graph --------------------------------------------------------------------------------
@@ -128,13 +151,21 @@ class Watcher:
         heard = sorted({topic for topics in perception.values() for topic in topics})
         if self._wanted or heard:
             return self._wanted or heard
-        seen = [
+        seen = self._image_topics(perception)
+        return [t for t in seen if not (t.endswith(SUFFIX) and t.removesuffix(SUFFIX) in seen)]
+
+    def _image_topics(self, perception: dict[str, list[str]]) -> list[str]:
+        """Topics that may be cameras: somebody else than we publishes images there."""
+        return [
             topic
             for topic, types in self._node.get_topic_names_and_types()
             if set(types) & set(KINDS)
-            and any(_full_name(p) not in perception for p in self._infos(topic))
+            and not is_result(topic)
+            and any(
+                p.topic_type in KINDS and _full_name(p) not in perception
+                for p in self._infos(topic)
+            )
         ]
-        return [t for t in seen if not (t.endswith(SUFFIX) and t.removesuffix(SUFFIX) in seen)]
 
     def _infos(self, topic: str) -> list[Any]:
         return self._node.get_publishers_info_by_topic(topic)
@@ -194,7 +225,9 @@ class Watcher:
 
     def _on_status(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            self._statuses[status.name] = (status.name, status.level[0], status.message)
+            values = {pair.key: pair.value for pair in status.values}
+            told = Status(status.name, status.level[0], status.message, values)
+            self._statuses[status.name] = told
 
     def _stream(self, topic: str) -> Stream:
         kind, image = self._first[topic]
@@ -233,12 +266,14 @@ def _boolean(future: Any) -> bool | None:
 
 
 def work(args: list[str]) -> None:
-    """Say a GraphView; ``args`` are a reliability, seconds and topics."""
+    """Say that we joined, then a GraphView; ``args`` are a reliability, seconds and topics."""
     reliability, seconds, *wanted = args
     rclpy.init(args=[])
     watcher = Watcher(reliability, wanted)
+    say(joined=True)
     try:
-        say(**dataclasses.asdict(watcher.watch(float(seconds))))
+        for view in watcher.watch(float(seconds)):
+            say(**dataclasses.asdict(view))
     except ExternalShutdownException:  # we are to end
         pass
     finally:

@@ -9,6 +9,16 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+RESULTS = (
+    'semantic_image',
+    'drivable_image',
+    'semantic_color',
+    'drivable_color',
+    'overlay',
+    'overlay/compressed',
+)
+"""Topics of ours with images, which are no cameras; a bag that was recorded has them too."""
+
 
 @dataclass(frozen=True)
 class Publisher:
@@ -51,11 +61,31 @@ class Stream:
 
 
 @dataclass(frozen=True)
+class Status:
+    """The last that a perception node said on /diagnostics of itself or of one camera."""
+
+    name: str
+    level: int
+    message: str
+    values: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def node(self) -> str:
+        """The node that said it: ``/perception`` of ``/perception: /camera/image_raw``."""
+        return self.name.partition(':')[0]
+
+
+@dataclass(frozen=True)
 class GraphView:
     """Nodes, camera topics and clocks."""
 
+    looked_s: float = 0.0
+    """How long the trial waited for nodes and topics to be discovered."""
+    is_quick: bool = False
+    """That was too short to say that something is not there: what was seen is there, no more."""
     nodes: Sequence[str] = ()
-    topics: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    image_topics: Sequence[str] = ()
+    """Topics on which somebody publishes images that a node of ours did not make."""
     cameras: Mapping[str, Sequence[Publisher]] = field(default_factory=dict)
     """The publishers of each camera topic that was examined."""
     streams: Mapping[str, Stream] = field(default_factory=dict)
@@ -66,9 +96,9 @@ class GraphView:
     clock: Sequence[tuple[int, int]] = ()
     """When /clock came, on the monotonic clock, and what it said, in ns."""
     clock_publishers: int = 0
-    diagnostics: Sequence[tuple[str, int, str]] = ()
-    """The last name, level and message of the perception nodes' statuses."""
+    diagnostics: Sequence[Status] = ()
     watched_s: float = 0.0
+    """How long images and /clock were listened to."""
 
     @classmethod
     def from_json(cls, said: Mapping[str, Any]) -> GraphView:
@@ -79,4 +109,10 @@ class GraphView:
             for topic, publishers in said.get('cameras', {}).items()
         }
         values['streams'] = {t: Stream(**stream) for t, stream in said.get('streams', {}).items()}
+        values['diagnostics'] = [Status(**status) for status in said.get('diagnostics', ())]
         return cls(**values)
+
+
+def is_result(topic: str) -> bool:
+    """Whether a topic has the name of one of the images that a perception node gives."""
+    return topic.endswith(tuple(f'/{name}' for name in RESULTS))

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from unidrive_perception.doctor.examination import Examination
 from unidrive_perception.doctor.findings import Finding, fail, ok, warn
+from unidrive_perception.doctor.remedies import run_node
 
 LEAST_FREE, LOW_FREE = 300 << 20, 1 << 30
 """The node with the default bundle takes some 300 MB, more with larger ones and cameras."""
 BUSY = 0.8
 UNLIMITED = 1 << 60
-THREADS = 'ros2 run unidrive_perception perception_node --ros-args -p threads:={}'
 
 
 def check(examination: Examination) -> Iterator[Finding]:
@@ -77,11 +77,15 @@ def processors(count: int, allowed: int, quota: float | None, threads: int = 0) 
     workers = threads or allowed
     if quota is not None and workers > max(1, quota) + 0.5:
         found += f', for {workers} threads of the model, which are held up then'
-        return warn('processors', found, THREADS.format(max(1, int(quota))), **figures)
+        return warn('processors', found, _threads(max(1, int(quota))), **figures)
     if threads > allowed:
         found += f', for {threads} threads of the model'
-        return warn('processors', found, THREADS.format(0), **figures)
+        return warn('processors', found, _threads(0), **figures)
     return ok('processors', found, **figures)
+
+
+def _threads(count: int) -> str:
+    return run_node(f'-p threads:={count}')
 
 
 def load(average: float, allowed: int) -> Finding:

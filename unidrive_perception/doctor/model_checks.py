@@ -12,13 +12,13 @@ from unidrive_perception.doctor.examination import Examination
 from unidrive_perception.doctor.findings import Finding, fail, ok, skipped, warn
 from unidrive_perception.doctor.machine_checks import free_memory
 from unidrive_perception.doctor.python_checks import PIP
+from unidrive_perception.doctor.remedies import AGAIN, run_node
 from unidrive_perception.doctor.stream_checks import rate_of
 
 RUNS = 10
 USUAL_RATE = 30.0
 GPU_FILES = ('dev/nvidia0', 'dev/nvhost-gpu', 'proc/driver/nvidia/version')
-NODE = 'ros2 run unidrive_perception perception_node --ros-args -p'
-EXPORT = 'unidrive export RUN OUT   # or leave model_path empty for the bundle that comes with us'
+BUNDLES = 'unidrive export RUN OUT   # makes a bundle of a training run; without --model: ours'
 
 
 def check(examination: Examination) -> Iterator[Finding]:
@@ -26,8 +26,8 @@ def check(examination: Examination) -> Iterator[Finding]:
     args = examination.args
     if not args.quick:  # else it is under way already
         examination.start_model(RUNS)
-    said, problem = examination.model
-    yield bundle(said, problem)
+    said, problem, late = examination.model
+    yield bundle(said, problem, late)
     yield providers(said, examination.device, has_gpu())
     if args.quick:
         yield skipped('speed', 'not measured with --quick')
@@ -35,17 +35,19 @@ def check(examination: Examination) -> Iterator[Finding]:
         yield speed(said, *camera_rate(examination))
         yield memory(said, free_memory()[0])
     elif 'bundle' in said and 'error' not in said:
-        yield did_not_run(problem)
+        yield did_not_run(problem, late)
 
 
-def bundle(said: Mapping[str, Any], problem: str) -> Finding:
+def bundle(said: Mapping[str, Any], problem: str = '', late: bool = False) -> Finding:
     """Whether the bundle is whole."""
     if 'bundle' in said:
         told = said['bundle']
         found = f'{told["name"]}, input {told["size"]}, {", ".join(told["tasks"])}; hash is right'
         return ok('bundle', found, **told)
     if 'error' in said:
-        return fail('bundle', said['error'], EXPORT)
+        return fail('bundle', said['error'], BUNDLES)
+    if late:
+        return warn('bundle', f'not examined: its trial {problem}', AGAIN)
     return skipped('bundle', f'not examined: {problem}')
 
 
@@ -57,9 +59,11 @@ def providers(said: Mapping[str, Any], device: str, gpu: bool) -> Finding:
     used = said.get('device', '')
     install = f'{PIP.replace("install", "uninstall")} -y onnxruntime && {PIP} onnxruntime-gpu'
     if 'bundle' in said and 'error' in said:  # the bundle is well, the device or program is not
-        return fail(
-            'device', said['error'], install if gpu and not cuda else f'{NODE} device:=cpu'
-        )
+        remedy = install if gpu and not cuda else run_node('-p device:=cpu')
+        return fail('device', said['error'], remedy)
+    if device == 'cuda' and not cuda:
+        found = f"device 'cuda' is asked for, and onnxruntime {version} is built without CUDA"
+        return fail('device', found, install if gpu else run_node('-p device:=cpu'))
     if gpu and not cuda and device != 'cpu':
         found = f'cpu; there is an NVIDIA GPU, and onnxruntime {version} is built without CUDA'
         return warn('device', found, install, used=used)
@@ -67,8 +71,12 @@ def providers(said: Mapping[str, Any], device: str, gpu: bool) -> Finding:
         found = f'cpu; onnxruntime {version} has CUDA and cannot open it'
         return warn('device', found, 'nvidia-smi   # driver and CUDA libraries', used=used)
     why = '' if gpu else '; no NVIDIA GPU here'
-    where = used or ('cuda' if cuda and device != 'cpu' else 'cpu')
-    return ok('device', f'{where}, onnxruntime {version}{why}', used=used)
+    if used:
+        return ok('device', f'{used}, onnxruntime {version}{why}', used=used)
+    if device not in ('auto', 'cpu', 'cuda'):
+        return skipped('device', f'{device} is not tried here')
+    where = 'cuda' if cuda and device != 'cpu' else 'cpu'
+    return ok('device', f'{where} by what onnxruntime {version} offers, not tried{why}', used='')
 
 
 def speed(said: Mapping[str, Any], wanted: float, whose: str) -> Finding:
@@ -80,18 +88,22 @@ def speed(said: Mapping[str, Any], wanted: float, whose: str) -> Finding:
     if rate < wanted:
         share = 100 * (1 - rate / wanted)
         found += f'; of {wanted:.0f} Hz {whose} {share:.0f} % are passed over'
-        remedy = (
-            f'{NODE} max_rate:={rate * 0.8:.1f}   # evenly; a GPU or a smaller bundle gives more'
-        )
+        more = 'a GPU or a smaller bundle gives' if _is_model_slow(said) else 'smaller images give'
+        remedy = run_node(f'-p max_rate:={rate * 0.8:.1f}') + f'   # evenly; {more} more'
         return warn('speed', found, remedy, **figures)
     return ok('speed', f'{found}; enough for {wanted:.0f} Hz {whose}', **figures)
 
 
-def did_not_run(problem: str) -> Finding:
+def _is_model_slow(said: Mapping[str, Any]) -> bool:
+    """Whether most of the time goes into the model, not into what is before and behind it."""
+    return said['inference_ms'] > said['total_ms'] / 2
+
+
+def did_not_run(problem: str, late: bool) -> Finding:
     """Not one image, though the bundle is whole."""
-    if 'no answer' in problem:
-        return skipped('speed', f'{problem}; this machine is busy')
-    return fail('speed', f'the model did not run: {problem}', f'{NODE} device:=cpu')
+    if late:
+        return warn('speed', f'not measured: the trial {problem}', AGAIN)
+    return fail('speed', f'the model did not run: {problem}', run_node('-p device:=cpu'))
 
 
 def memory(said: Mapping[str, Any], free: int) -> Finding:

@@ -15,6 +15,7 @@ from typing import Any
 from unidrive_perception.doctor.examination import Examination
 from unidrive_perception.doctor.findings import Finding, fail, ok, skipped, warn
 from unidrive_perception.doctor.package_trial import MODULES
+from unidrive_perception.doctor.remedies import AGAIN, install
 
 SUPPORTED = ((3, 10), (3, 13))
 MANAGED = Path(sysconfig.get_path('stdlib'), 'EXTERNALLY-MANAGED').exists()
@@ -29,8 +30,8 @@ OLDEST = {'numpy': (1, 21), 'opencv': (4, 5)}
 def check(examination: Examination) -> Iterator[Finding]:
     """All checks of this topic."""
     yield python(sys.version_info[:3])
-    said, problem = examination.packages
-    yield from packages(said, problem)
+    said, problem, late = examination.packages
+    yield from packages(said, problem, late)
     yield cv_bridge(said)
 
 
@@ -48,13 +49,19 @@ def python(version: tuple[int, ...]) -> Finding:
     return ok('Python', found, version=number)
 
 
-def packages(said: dict[str, Any], problem: str = '') -> Iterator[Finding]:
-    """One line for all that are well, one for all that miss, one for each that is broken."""
+def packages(said: dict[str, Any], problem: str = '', late: bool = False) -> Iterator[Finding]:
+    """One line for all that are well, one for all that miss, one for each that is broken.
+
+    ``late``: the trial did not end in its time, which tells nothing against the package that it
+    was at.
+    """
     crashed = said.get('importing') if problem else ''
     versions, missing = {}, []
     for name in MODULES:
         told = said.get(name, {})
-        if name == crashed:
+        if name == crashed and late:
+            yield warn(name, f'not tried to the end: importing it {problem}', AGAIN)
+        elif name == crashed:
             yield _broken(name, f'its trial ended badly: {problem}', said)
         elif told.get('missing'):
             missing.append(name)
@@ -102,11 +109,11 @@ def cv_bridge(said: dict[str, Any]) -> Finding:
     """What converts raw images; cv_bridge is not needed, so a broken one is no failure."""
     told = said.get('cv_bridge')
     if told is None:
-        return skipped('cv_bridge', 'not tried')
+        return skipped('cv_bridge', 'not reached')
     if told['works'] or 'not installed' in told['sentence']:
         return ok('cv_bridge', told['sentence'], works=told['works'])
     numpy = said.get('numpy', {}).get('version', '')
-    remedy = 'sudo apt install --reinstall ros-$ROS_DISTRO-cv-bridge'
+    remedy = install('cv_bridge').replace('apt install', 'apt install --reinstall')
     if numpy >= '2':
         remedy = f"{PIP} 'numpy<2'"
     return warn('cv_bridge', told['sentence'], remedy, works=False)

@@ -12,9 +12,17 @@ from typing import Any
 
 from unidrive_perception.doctor.examination import Examination
 from unidrive_perception.doctor.findings import Finding, fail, ok, skipped, warn
+from unidrive_perception.doctor.remedies import (
+    AGAIN,
+    INSTALLED_ROS,
+    build_messages,
+    install,
+    installed_distribution,
+    set_up,
+    source,
+)
 from unidrive_perception.doctor.trials import PACKAGE_ROOT
 
-INSTALLED_ROS = Path('/opt/ros')
 OWN = 'unidrive_msgs'
 NEEDED = (
     'sensor_msgs',
@@ -29,11 +37,11 @@ LAST_SAFE_DOMAIN, LAST_DOMAIN = 101, 232
 
 
 def check(examination: Examination) -> Iterator[Finding]:
-    """All checks of this topic; the live graph is watched from here on."""
-    if not examination.no_ros:
+    """All checks of this topic; the live graph is watched from here on, if not yet."""
+    if not examination.no_ros and not examination.args.quick:
         examination.start_graph()
-    said, problem = examination.ros
-    yield distribution(said, examination.no_ros, os.environ)
+    said, problem, late = examination.ros
+    yield distribution(said, examination.no_ros, os.environ, late)
     if examination.no_ros:
         yield skipped('messages', examination.without_ros)
         return
@@ -45,15 +53,21 @@ def check(examination: Examination) -> Iterator[Finding]:
         yield skipped('messages', f'not all could be tried: {problem}')
 
 
-def distribution(said: Mapping[str, Any], no_ros: str, environment: Mapping[str, str]) -> Finding:
-    """Which ROS there is; without one everything but the nodes works."""
-    name = environment.get('ROS_DISTRO', '')
+def distribution(
+    said: Mapping[str, Any], no_ros: str, environment: Mapping[str, str], late: bool = False
+) -> Finding:
+    """Which ROS there is; without one everything but the nodes works.
+
+    One that does not answer in the time of its trial (``late``) is a failure: nothing that needs
+    it is examined then.
+    """
+    name = environment.get('ROS_DISTRO') or 'from wheels or a workspace, as ROS_DISTRO is not set'
     if not no_ros:
-        return ok('ROS', f'{name or "ROS_DISTRO is not set"}; rclpy in {_folder(said["rclpy"])}')
-    if 'no answer' in no_ros:
-        return warn('ROS', no_ros, 'unidrive doctor   # again, when this machine is less busy')
+        return ok('ROS', f'{name}; rclpy in {_folder(said["rclpy"])}')
+    if late:
+        return fail('ROS', no_ros, AGAIN)
     if 'missing' not in said:
-        return fail('ROS', no_ros, _mend(no_ros))
+        return fail('ROS', no_ros, _mend(no_ros, environment))
     other = _other_python(environment)
     if other:
         found = f'the ROS of this shell is for {other}, this is {_python()}'
@@ -61,7 +75,7 @@ def distribution(said: Mapping[str, Any], no_ros: str, environment: Mapping[str,
     found = sorted(path.parent.name for path in INSTALLED_ROS.glob('*/setup.bash'))
     if found:
         return warn('ROS', no_ros, f'source {INSTALLED_ROS}/{found[-1]}/setup.bash')
-    return warn('ROS', f'{no_ros}; the nodes cannot run', 'sudo apt install ros-jazzy-ros-base')
+    return warn('ROS', f'{no_ros}; the nodes cannot run', set_up())
 
 
 def middleware(said: Mapping[str, Any]) -> Finding:
@@ -116,30 +130,27 @@ def messages(said: Mapping[str, Any]) -> Iterator[Finding]:
     for name in NEEDED:
         told = said.get(name, {})
         if 'missing' in told or 'error' in told:
-            reason = told.get('error', 'not found')
-            package = name.replace('_', '-')
-            yield fail(name, reason, f'sudo apt install ros-$ROS_DISTRO-{package}')
+            yield fail(name, told.get('error', 'not found'), install(name))
     if there:
         yield ok('messages', ', '.join(there))
     if said.get('vision_msgs', {}).get('file'):
         yield ok('vision_msgs', 'here; the node offers ~/detections_2d and ~/*_label_info')
     elif 'vision_msgs' in said:
-        yield ok(
-            'vision_msgs',
-            'not installed and not needed; with it (sudo apt install ros-$ROS_DISTRO-vision-msgs) '
-            'the node offers ~/detections_2d too',
-        )
+        how = f' ({install("vision_msgs")})' if installed_distribution() else ''
+        found = f'not installed and not needed; with it{how} the node offers ~/detections_2d too'
+        yield ok('vision_msgs', found)
 
 
 def own_messages(told: Mapping[str, Any]) -> Finding:
     """``unidrive_msgs``: built, for this Python, and from the definitions of this source tree."""
-    build = 'colcon build --packages-select unidrive_msgs && source install/setup.bash'
+    build = build_messages()
     if not told.get('file'):
         found = told.get('error') or 'not built, or its workspace is not sourced'
         return fail(OWN, found, build)
     where = _folder(told['file'])
     if 'error' in told:
-        return fail(OWN, f'{where}: {told["error"]}', f'rm -r build/{OWN} install/{OWN}; {build}')
+        again = build if build == set_up() else f'rm -r build/{OWN} install/{OWN}; {build}'
+        return fail(OWN, f'{where}: {told["error"]}', again)
     try:
         stale = stale_messages(told)
     except ImportError as error:
@@ -190,7 +201,7 @@ def _other_python(environment: Mapping[str, str]) -> str:
     return ''
 
 
-def _mend(broken: str) -> str:
-    if 'rmw' in broken.lower() and os.environ.get('RMW_IMPLEMENTATION'):
+def _mend(broken: str, environment: Mapping[str, str]) -> str:
+    if 'rmw' in broken.lower() and environment.get('RMW_IMPLEMENTATION'):
         return 'unset RMW_IMPLEMENTATION'
-    return 'source /opt/ros/$ROS_DISTRO/setup.bash   # in a new shell'
+    return source()

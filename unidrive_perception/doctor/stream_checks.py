@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from unidrive_perception.doctor.findings import Finding, fail, ok, warn
 from unidrive_perception.doctor.graph_view import Stream
+from unidrive_perception.doctor.remedies import ros2, set_parameter
 from unidrive_perception.image_topics import IMAGE
 
 OLD_S, AHEAD_S = 1.0, 0.05
@@ -26,7 +27,10 @@ def judge_stream(
         yield warn(
             'frame_id',
             'it is empty, so nothing can be placed in the world',
-            f'ros2 param set {node} frame_id camera_optical_frame   # or as it calls that',
+            ros2(
+                f'param set {node} frame_id camera_optical_frame   # or as it calls that',
+                f'set the frame_id of {node}, as its driver calls that parameter',
+            ),
         )
 
 
@@ -47,7 +51,8 @@ def images(topic: str, node: str, stream: Stream) -> Finding:
     figures = {'topic': topic, 'rate': rate, 'bytes': stream.bytes, 'encoding': stream.encoding}
     figures |= {'width': stream.width, 'height': stream.height}
     if stream.msgtype == IMAGE and not _is_supported(stream.encoding):
-        remedy = f'ros2 param list {node}   # find its encoding, and set rgb8 or bgr8'
+        encoding = f'set the encoding of {node} to rgb8 or bgr8'
+        remedy = ros2(f'param list {node}   # then {encoding}', encoding)
         return fail('images', f'{found}: this encoding is not supported', remedy, **figures)
     return ok('images', found, **figures)
 
@@ -65,26 +70,30 @@ def stamps(
         return warn(
             'stamps',
             'all are 0, so no age is known and no transform fits',
-            f'ros2 param list {node}   # look for the source of its stamps',
+            ros2(
+                f'param list {node}   # look for the source of its stamps',
+                f'let {node} stamp its images with the time at which they are taken',
+            ),
             age_s=None,
         )
     if max_age and age > max_age:
         found = f'{_seconds(age)} old, and max_age {max_age:g} s makes the node skip such images'
-        remedy = 'ros2 param set /perception max_age 0.0'
+        remedy = set_parameter('/perception', 'max_age', '0.0')
         return fail('stamps', found, remedy, **figures)
     if simulated and age > OLD_S:
         found = f'{_seconds(age)} behind /clock'
-        return warn('stamps', found, f'ros2 param set {node} use_sim_time true', **figures)
+        return warn('stamps', found, set_parameter(node, 'use_sim_time', 'true'), **figures)
     if age > OLD_S:
+        play = ros2('bag play', 'bag_player')
         return warn(
             'stamps',
             f'{_seconds(age)} old: of a bag without --clock, or of a host whose clock is behind',
-            'ros2 bag play BAG --clock   # use_sim_time:=true here; or: sudo chronyc makestep',
+            f'{play} BAG --clock   # use_sim_time:=true here; or: sudo chronyc makestep',
             **figures,
         )
     if simulated and age < -OLD_S:  # /clock itself lags by the time between two of its messages
         found = f'{_seconds(-age)} ahead of /clock: of another clock than the rest of the graph'
-        return warn('stamps', found, f'ros2 param set {node} use_sim_time true', **figures)
+        return warn('stamps', found, set_parameter(node, 'use_sim_time', 'true'), **figures)
     if not simulated and age < -AHEAD_S:
         found = f"{_seconds(-age)} in the future: the clock of the camera's host is ahead"
         return warn('stamps', found, 'sudo chronyc makestep   # on both hosts', **figures)
@@ -92,7 +101,8 @@ def stamps(
     if any(step <= 0 for step in steps):
         count = sum(step <= 0 for step in steps)
         found = f'{count} of {len(steps)} are not later than the one before'
-        remedy = f'ros2 topic info -v {topic}   # two publishers, or a bag in a loop?'
+        ask = 'two publishers, or a bag in a loop?'
+        remedy = ros2(f'topic info -v {topic}   # {ask}', f'look at who publishes {topic}: {ask}')
         return warn('stamps', found, remedy, **figures)
     return ok('stamps', f'rising, {age * 1e3:.0f} ms old on arrival', **figures)
 

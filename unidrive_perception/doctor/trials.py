@@ -29,10 +29,14 @@ NOISE = re.compile(r'\033\[[\d;]*m|\[ERROR\] \[[\d.]+\] ')
 
 
 class Told(NamedTuple):
-    """What a trial said; ``problem`` says how it ended badly, '' where it did not."""
+    """What a trial said; ``problem`` says how it ended badly, '' where it did not.
+
+    ``late``: it did not end in its time, which may be the fault of a busy machine.
+    """
 
     values: dict[str, Any]
     problem: str = ''
+    late: bool = False
 
 
 class Trial:
@@ -63,11 +67,11 @@ class Trial:
                 out, err = self._process.communicate(
                     timeout=max(0.1, self._end - time.monotonic())
                 )
-                problem = _ending(self._process.returncode, err)
+                self._told = Told(_merged(out), _ending(self._process.returncode, err))
             except subprocess.TimeoutExpired:
+                seconds = time.monotonic() - self._began
                 out, _ = self._stop()
-                problem = f'no answer within {time.monotonic() - self._began:.0f} s'
-            self._told = Told(_merged(out), problem)
+                self._told = Told(_merged(out), f'took longer than {seconds:.0f} s', late=True)
         return self._told
 
     def finish(self, within: float) -> Told:
