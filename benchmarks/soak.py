@@ -6,7 +6,9 @@
 
 needs a sourced ROS 2 environment. Two cameras send more than the model can work on, some of it
 broken; cameras and listeners come and go, parameters change at random, the model is swapped, the
-lifecycle is cycled. Prints a table in Markdown; exits with 1 where anything was not as it must be.
+lifecycle is cycled, down to freeing the model and loading it anew, and after each cycle every
+camera must be heard. Prints a table in Markdown; exits with 1 where anything was not as it must
+be. How growing memory is told from noise: ``soaking/trend.py``.
 """
 
 from __future__ import annotations
@@ -28,7 +30,13 @@ from soaking.disturbance import Disturbance  # noqa: E402
 from soaking.graph import NodeServices  # noqa: E402
 from soaking.processes import Crowd, Process, perception_node  # noqa: E402
 from soaking.report import Soak, report, violations  # noqa: E402
-from soaking.sampling import Sampler, sample, shared_segments  # noqa: E402
+from soaking.sampling import (  # noqa: E402
+    Sampler,
+    States,
+    remove_abandoned,
+    sample,
+    shared_segments,
+)
 
 from unidrive_perception.bundle import default_bundle  # noqa: E402
 from unidrive_perception.transport import dds_environment  # noqa: E402
@@ -45,7 +53,9 @@ def main() -> int:
     parser.add_argument('--minutes', type=float, default=30.0)
     parser.add_argument('--model', type=Path, default=default_bundle(), help='bundle folder')
     parser.add_argument('--rate', type=float, default=20.0, help='images per second and camera')
-    parser.add_argument('--cycles', type=int, help='of the lifecycle; default: 100 in 30 minutes')
+    parser.add_argument(
+        '--cycles', type=int, help='full ones of the lifecycle; default: 100 in 30 minutes'
+    )
     parser.add_argument('--seed', type=int, default=0, help='of all that is random')
     parser.add_argument('--report', type=Path, help='file for the table, beside the output')
     parser.add_argument('--keep', type=Path, help='folder for all logs, and what was sampled')
@@ -74,15 +84,20 @@ def soak(options: argparse.Namespace, folder: Path) -> Soak:
     other = renamed_copy(options.model, folder / 'other')
     node = perception_node(folder, options.model, CAMERAS, autostart=False)
     crowd = Crowd(folder, CAMERAS, options.rate)
+    states = States(node.pid, folder / 'states.csv')
     disturbance = Disturbance(
         node=node,
         services=services,
         crowd=crowd,
         models=(options.model, other),
         cameras=CAMERAS,
+        states=states,
         seed=options.seed,
     )
+    own: set[Path] = set()
     try:
+        services.wait_until_there()
+        own = shared_segments(node.pid)  # nobody else is there yet whose memory it could have
         disturbance.rehearse()
         before = sample(node.pid)
         sampler = Sampler(node.pid, folder / 'samples.csv')
@@ -98,9 +113,11 @@ def soak(options: argparse.Namespace, folder: Path) -> Soak:
         time.sleep(1.0)
         mapped = shared_segments(node.pid) if node.is_running else set()
         code, ending = node.stop()
+        remove_abandoned(crowd.abandoned - own)  # the node had them until now, but not made them
     return Soak(
         seconds=seconds,
         samples=samples,
+        states=states.samples,
         before=before,
         after=after,
         exit_code=code,

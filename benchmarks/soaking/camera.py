@@ -15,6 +15,7 @@ import array
 import random
 import signal
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -40,6 +41,7 @@ def main() -> None:
     parser.add_argument('--broken', type=float, default=0.05, help='share of broken images')
     parser.add_argument('--size', help='WIDTHxHEIGHT; default: several')
     parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--calm', type=Path, help='while this file is there: one size, all whole')
     options = parser.parse_args()
     ended = []
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -54,8 +56,9 @@ def main() -> None:
     pictures = [_picture(size, chance.randrange(2**32)) for size in sizes]
     due = time.monotonic()
     while not ended:
-        message = _image(options.name, chance.choice(pictures))
-        if chance.random() < options.broken:
+        calm = options.calm is not None and options.calm.exists()
+        message = _image(options.name, pictures[0] if calm else chance.choice(pictures))
+        if not calm and chance.random() < options.broken:
             message.header.frame_id = 'broken'
             for field, value in chance.choice(BROKEN).items():
                 setattr(message, field, value)

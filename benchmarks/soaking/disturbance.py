@@ -10,13 +10,13 @@ import re
 import signal
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from soaking.graph import NodeServices
 from soaking.processes import Crowd, Process
-from soaking.sampling import Sample, sample
+from soaking.sampling import States
 
 from unidrive_perception.node.parameters import TABLE
 
@@ -29,14 +29,26 @@ KILLED = 0.2
 """Share of the cameras and listeners that end by SIGKILL."""
 
 MOST_LISTENERS = 3
-FULL_HOUSE = 8
-"""Results of each camera, more than the depth of the topics."""
+FULL_HOUSE = 10
+"""Results of each camera: twice the depth of the topics, as DDS keeps room for so many messages,
+each as large as the largest that was ever in its place."""
 
-CLEANUP_EVERY = 4
-"""Lifecycle cycles, each of them by deactivation; at every fourth the model is freed too."""
+QUICK_EVERY = 4
+"""After so many full cycles of the lifecycle comes one that keeps the model."""
+
+FULL_CYCLE = ('deactivate', 'cleanup', 'configure', 'activate')
+QUICK_CYCLE = ('deactivate', 'activate')
 
 MAY_BE_REFUSED = 'is being loaded: try again when it is done'
 COUNTS = re.compile(r'(\S+): (\d+) images received: (.*)')
+
+
+def lifecycle_plan(cycles: int) -> Iterator[Sequence[str]]:
+    """The transitions of each cycle: so many full ones, and quick ones among them."""
+    for number in range(1, cycles + 1):
+        yield FULL_CYCLE
+        if number % QUICK_EVERY == 0:
+            yield QUICK_CYCLE
 
 
 class Disturbance:
@@ -50,9 +62,11 @@ class Disturbance:
         crowd: Crowd,
         models: Sequence[Path],
         cameras: Sequence[str],
+        states: States,
         seed: int,
     ) -> None:
-        """Take what is to be disturbed."""
+        """Take what is to be disturbed; ``states`` notes the memory at each full cycle."""
+        self._states = states
         self._node, self._services, self._crowd = node, services, crowd
         self._models, self._cameras = models, cameras
         self._random = random.Random(seed)
@@ -60,11 +74,15 @@ class Disturbance:
         self.done: Counter[str] = Counter()
         self.images: Counter[str] = Counter()
         self.violations: list[str] = []
-        self.comparable: list[Sample] = []
 
     def run(self, seconds: float, cycles: int) -> None:
-        """Go on for so long, with so many lifecycle cycles."""
+        """Go on for so long, with so many full lifecycle cycles and some quick ones.
+
+        Where the machine is too slow for that, cycles and all else take turns, and it lasts
+        longer.
+        """
         self._begin()
+        plan = list(lifecycle_plan(cycles))
         start = time.monotonic()
         # what: about every how many seconds
         rhythm = {
@@ -77,15 +95,18 @@ class Disturbance:
         }
         todo = [(gap * self._random.random(), i) for i, gap in enumerate(rhythm.values())]
         heapq.heapify(todo)
-        cycled = 0
+        cycled, turn = 0, True
         while self._node.is_running:
             now = time.monotonic() - start
-            if now >= seconds and cycled == cycles:
+            if now >= seconds and cycled == len(plan):
                 break
-            if cycled < cycles and now >= (cycled + 0.5) * seconds / cycles:
-                cycled += 1
-                self._cycle(cycled)
-            elif now >= todo[0][0]:
+            is_due = cycled < len(plan) and now >= (cycled + 0.5) * seconds / len(plan)
+            if is_due and turn:
+                self._cycle(cycled + 1, plan[cycled])
+                cycled, turn = cycled + 1, False
+                continue
+            turn = True
+            if now >= todo[0][0]:
                 _, i = heapq.heappop(todo)
                 action, gap = list(rhythm.items())[i]
                 action()
@@ -116,33 +137,45 @@ class Disturbance:
             self._crowd.film(camera)
         self._full_house()
 
-    def _full_house(self) -> None:
+    def _full_house(self) -> Process:
         """Somebody listens to everything, until DDS has made room for its histories."""
         everything = self._crowd.listen(TOPICS)
         self._crowd.wait_until_ready(everything)
         self._services.hear_timings(self._cameras, FULL_HOUSE)
+        return everything
 
     # actions --------------------------------------------------------------------------------
 
-    def _cycle(self, number: int) -> None:
-        labels = ['deactivate', 'activate']
-        if number % CLEANUP_EVERY == 0:
-            labels[1:1] = ['cleanup', 'configure']
+    def _cycle(self, number: int, labels: Sequence[str]) -> None:
+        """Go through the transitions; then every camera must be heard again."""
         for label in labels:
             if label == 'configure':
+                self._states.unconfigured()
                 self._set(self._defaults())
             if not self._services.change_state(label):
                 self.violations.append(f'{label} failed in cycle {number}')
             if label == 'deactivate':
                 self._count_images()
             self.done[label] += 1
-        if 'configure' in labels:
-            self._compare()
+        try:
+            self._compare() if 'configure' in labels else self._hear_all()
+        except TimeoutError as error:
+            self.violations.append(f'after cycle {number}: {error}')
+        else:
+            self.done['cycles after which each camera was heard'] += 1
 
     def _compare(self) -> None:
-        """Take a sample in the same state each time: a fresh model, defaults, a full house."""
-        self._full_house()
-        self.comparable.append(sample(self._node.pid))
+        """Note the same state each time: a fresh model, defaults, a full house, large images."""
+        with self._crowd.calm():
+            everything = self._full_house()
+            self._states.at_work()
+        self._crowd.stop_listening(everything, self._ending())
+        self._change_listeners()
+
+    def _hear_all(self) -> None:
+        """Hear each camera, with the parameters as they are but that which may make all late."""
+        self._set({'max_age': TABLE['max_age'].default})
+        self._services.hear_timings(self._cameras, 1)
 
     def _count_images(self) -> None:
         """Each camera's counters, which the node logs when it stops receiving, must add up."""

@@ -12,6 +12,7 @@ import rclpy
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.srv import SetParametersAtomically
+from rclpy.client import Client
 from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool
 
@@ -48,6 +49,11 @@ class NodeServices:
         self._node.destroy_node()
         rclpy.shutdown()
 
+    def wait_until_there(self) -> None:
+        """Wait until the node has begun to offer its services."""
+        for name in self._clients:
+            self._wait_for(name)
+
     def change_state(self, label: str) -> bool:
         """Ask for a transition, e.g. ``deactivate``."""
         request = ChangeState.Request(transition=Transition(label=label))
@@ -82,11 +88,15 @@ class NodeServices:
             self._node.destroy_subscription(subscription)
 
     def _call(self, name: str, request: Any) -> Any:
-        client = self._clients[name]
-        if not client.wait_for_service(PATIENCE_S):
-            raise TimeoutError(f'no service {name}')
+        client = self._wait_for(name)
         future = client.call_async(request)
         rclpy.spin_until_future_complete(self._node, future, timeout_sec=PATIENCE_S)
         if not future.done():
             raise TimeoutError(f'no answer of {name} within {PATIENCE_S:.0f} s')
         return future.result()
+
+    def _wait_for(self, name: str) -> Client:
+        client = self._clients[name]
+        if not client.wait_for_service(PATIENCE_S):
+            raise TimeoutError(f'no service {name}')
+        return client

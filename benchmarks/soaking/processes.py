@@ -10,7 +10,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from soaking.sampling import remove_abandoned, shared_segments
@@ -83,16 +84,27 @@ class Crowd:
         self.heard: Counter[str] = Counter()
         self.violations: list[str] = []
         self.listeners: list[Process] = []
+        self.abandoned: set[Path] = set()  # what those that were killed had of DDS
         self._cameras: dict[str, Process] = {}
         self._folder, self._names, self._rate = folder, cameras, rate
+        self._calm = folder / 'calm'
 
     def film(self, camera: str) -> None:
         """Start a camera."""
         self.started['camera'] += 1
         number = self.started['camera']
         self._cameras[camera] = film(
-            self._folder, camera, number=number, rate=self._rate, seed=number
+            self._folder, camera, number=number, rate=self._rate, seed=number, calm=self._calm
         )
+
+    @contextmanager
+    def calm(self) -> Iterator[None]:
+        """Meanwhile all cameras send images of one size, their largest, and none is broken."""
+        self._calm.touch()
+        try:
+            yield
+        finally:
+            self._calm.unlink()
 
     def stop_filming(self, camera: str, number: int = signal.SIGTERM) -> None:
         """End a camera."""
@@ -135,6 +147,7 @@ class Crowd:
         mapped = shared_segments(process.pid)
         code, _ = process.stop(number)
         if number == signal.SIGKILL:
+            self.abandoned |= mapped
             remove_abandoned(mapped)
         if code not in (0, -number):  # it may not have begun to look at signals
             self.violations.append(

@@ -1,18 +1,21 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a soak found: the verdict and a table in Markdown."""
+"""What a soak found: the verdict and a table in Markdown.
+
+Memory is judged by its trend over the samples taken in one state, without that which DDS shares:
+see ``trend.py``. Of the states, the unconfigured one has the least noise; a leak stays in both.
+"""
 
 from __future__ import annotations
 
 import re
+import statistics
 from dataclasses import dataclass
 
 from soaking.disturbance import Disturbance
 from soaking.processes import Crowd
 from soaking.sampling import Sample, first_and_last
-
-GROWTH = 0.02
-"""Change of the memory, from the first to the last fifth, that is allowed."""
+from soaking.trend import LIMIT, Trend, trend
 
 TREND_S = 600
 """A shorter soak has seen too little for a trend of the memory."""
@@ -33,6 +36,7 @@ class Soak:
 
     seconds: float
     samples: list[Sample]
+    states: dict[str, list[Sample]]
     before: Sample
     after: Sample
     exit_code: int
@@ -56,10 +60,23 @@ def violations(soak: Soak) -> list[str]:
         before, after = getattr(soak.before, what), getattr(soak.after, what)
         if after > before:
             found.append(f'{what} of the unconfigured node: {before} before, {after} after')
-    first, last = first_and_last(soak.disturbance.comparable or soak.samples, 'own')
-    if soak.seconds >= TREND_S and abs(last / first - 1) > GROWTH:
-        found.append(f'memory: {first:.0f} MB in the first fifth, {last:.0f} MB in the last')
+    found += [
+        f'memory {state}: {grown.growth:+.1f} % over the run, more than {LIMIT:g} %'
+        for state, grown in _trends(soak).items()
+        if grown and grown.grows
+    ]
     return found + [f'log of the node: {line}' for line in _unexpected(soak.node_log)]
+
+
+def _trends(soak: Soak) -> dict[str, Trend | None]:
+    """How the memory grew in each state; None where that cannot be told."""
+    long_enough = soak.seconds >= TREND_S
+    return {
+        state: trend([s.seconds for s in samples], [s.own for s in samples])
+        if long_enough
+        else None
+        for state, samples in soak.states.items()
+    }
 
 
 def _unexpected(log: str) -> list[str]:
@@ -87,13 +104,28 @@ def report(soak: Soak) -> str:
         first, last = first_and_last(soak.samples, field)
         change = f'{100 * (last / first - 1):+.1f} %' if first else ''
         lines.append(f'| {field} | {first:.1f} | {last:.1f} | {change} |')
-    if comparable := soak.disturbance.comparable:
-        first, last = first_and_last(comparable, 'own')
-        change = f'{first:.0f} to {last:.0f} MB ({100 * (last / first - 1):+.1f} %)'
-        lines += ['', f'Memory but what DDS shares, in the same state each time: {change}; all:']
-        lines += [', '.join(f'{s.own:.0f}' for s in comparable)]
+    lines += _memory(soak)
     lines += ['', '| unconfigured | before | after |', '| --- ' * 3 + '|']
     for field in ('rss', 'anonymous', 'threads', 'files', 'segments'):
         before, after = getattr(soak.before, field), getattr(soak.after, field)
         lines.append(f'| {field} | {before:.1f} | {after:.1f} |')
     return '\n'.join([*lines, '', *(f'- {v}' for v in violations(soak))])
+
+
+def _memory(soak: Soak) -> list[str]:
+    """The trend in each state in a table, and all samples."""
+    lines = ['', 'Memory but what DDS shares. It is said to grow where the estimate is more than']
+    lines += [f'{LIMIT:g} % and the whole interval more than nothing:', '']
+    lines += ['| state | samples | median | growth over the run | 95 % interval | verdict |']
+    lines += ['| --- ' * 6 + '|']
+    for state, grown in _trends(soak).items():
+        held = [s.own for s in soak.states[state]]
+        median = f'{statistics.median(held):.0f} MB' if held else ''
+        told = ('', '', 'too short to tell')
+        if grown:
+            interval = f'{grown.low:+.1f} to {grown.high:+.1f} %'
+            told = (f'{grown.growth:+.1f} %', interval, grown.verdict)
+        lines.append(f'| {" | ".join((state, str(len(held)), median, *told))} |')
+    for state, samples in soak.states.items():
+        lines += ['', f'All {state}: {", ".join(f"{s.own:.0f}" for s in samples)}']
+    return lines

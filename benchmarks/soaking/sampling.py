@@ -15,7 +15,10 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 WARM_UP = 0.1
-"""Share of the samples that the trend leaves out."""
+"""Share of the samples that the first and the last fifth leave out."""
+
+READS, READ_GAP_S = 9, 0.1
+"""Of a state, over somewhat more than the work on an image: what it holds comes and goes."""
 
 
 @dataclass(frozen=True)
@@ -68,13 +71,60 @@ def remove_abandoned(segments: Iterable[Path]) -> None:
         path.with_name(f'{path.name}_el').unlink(missing_ok=True)
 
 
+class States:
+    """Samples of a process in states that come again: the only ones that can be compared."""
+
+    def __init__(self, pid: int, file: Path) -> None:
+        """Begin; the samples are written to a CSV file too."""
+        self._pid, self._start = pid, time.monotonic()
+        self._file = CsvFile(file, 'state')
+        self.samples: dict[str, list[Sample]] = {'unconfigured': [], 'at work': []}
+
+    def unconfigured(self) -> None:
+        """Now it has no model and nothing to do."""
+        self._note('unconfigured')
+
+    def at_work(self) -> None:
+        """Now it works on images, with a fresh model and for everybody."""
+        self._note('at work')
+
+    def _note(self, state: str) -> None:
+        now = time.monotonic() - self._start
+        self.samples[state].append(typical_sample(self._pid, now))
+        self._file.add(state, *astuple(self.samples[state][-1]))
+
+
+def typical_sample(pid: int, seconds: float) -> Sample:
+    """The median, for each field, of what it holds during the next second."""
+    read = []
+    for _ in range(READS):
+        read.append(astuple(sample(pid, seconds)))
+        time.sleep(READ_GAP_S)
+    return Sample(*map(statistics.median, zip(*read, strict=True)))
+
+
+class CsvFile:
+    """A table to which samples are added as they come."""
+
+    def __init__(self, file: Path, *columns: str) -> None:
+        """Write the head: these columns, and those of a sample."""
+        self._file = file
+        names = [*columns, *(field.name for field in fields(Sample))]
+        file.write_text(','.join(names) + '\n')
+
+    def add(self, *values: object) -> None:
+        """Write a row."""
+        texts = (v if isinstance(v, str) else f'{v:g}' for v in values)
+        with self._file.open('a') as file:
+            file.write(','.join(texts) + '\n')
+
+
 class Sampler:
     """Takes a sample of a process each second, in a thread of its own."""
 
     def __init__(self, pid: int, file: Path) -> None:
         """Begin; the samples are written to a CSV file too."""
-        self._file = file
-        file.write_text(','.join(field.name for field in fields(Sample)) + '\n')
+        self._file = CsvFile(file)
         self.samples: list[Sample] = []
         self._pid, self._start = pid, time.monotonic()
         self._ended = threading.Event()
@@ -91,8 +141,7 @@ class Sampler:
         while not self._ended.wait(1.0):
             try:
                 self.samples.append(sample(self._pid, time.monotonic() - self._start))
-                with self._file.open('a') as file:
-                    file.write(','.join(f'{v:g}' for v in astuple(self.samples[-1])) + '\n')
+                self._file.add(*astuple(self.samples[-1]))
             except (OSError, KeyError):  # it has ended
                 return
 

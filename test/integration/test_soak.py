@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The soak of ``benchmarks/soak.py`` for some seconds, and that it would notice what is wrong."""
 
+import csv
 import subprocess
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from live_node import REPO
 from tiny_bundle import write_tiny_bundle
@@ -22,15 +24,37 @@ def test_a_short_soak_finds_nothing(ros_domain, tmp_path):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     report = (tmp_path / 'report.md').read_text()
-    assert '| violations | 0 |' in report and '| deactivate | 6 |' in report
     rows = dict(line.strip('| ').split(' | ')[:2] for line in report.splitlines() if '|' in line)
+    assert rows['violations'] == '0'
+    # six full cycles, one that keeps the model, and after each of them results
+    assert rows['cleanup'] == rows['configure'] == '6'
+    assert rows['deactivate'] == rows['activate'] == '7'
+    assert rows['cycles after which each camera was heard'] == '7'
     assert int(rows['images processed']) > 20 and int(rows['results heard and checked']) > 20
+    with (tmp_path / 'logs' / 'states.csv').open() as file:
+        states = [(row['state'], float(row['rss'])) for row in csv.DictReader(file)]
+    assert [state for state, _ in states] == ['unconfigured', 'at work'] * 6
+    assert all(a < b for (_, a), (_, b) in zip(states[::2], states[1::2], strict=True))
 
 
 @pytest.fixture
-def checks(capsys, monkeypatch):
-    """The checks of a listener; gives what it says of some results."""
+def soaking(monkeypatch):
+    """Where the parts of the soak are."""
     monkeypatch.syspath_prepend(REPO / 'benchmarks')
+
+
+def test_full_cycles_with_quick_ones_among_them(soaking):
+    from soaking.disturbance import lifecycle_plan
+
+    plan = [' '.join(labels) for labels in lifecycle_plan(100)]
+    assert plan.count('deactivate cleanup configure activate') == 100
+    assert plan.count('deactivate activate') == 25 and len(plan) == 125
+    assert plan.index('deactivate activate') == 4
+
+
+@pytest.fixture
+def checks(capsys, soaking):
+    """The checks of a listener; gives what it says of some results."""
     from soaking.listener import Checks
 
     def checks(topic, *messages):
@@ -99,33 +123,37 @@ def test_a_listener_notices_wrong_counts(checks, messages, sentence):
         ({'ending_seconds': 2.5}, 'after 2.5 s'),
         ({'segments_left': ['/dev/shm/fastdds_0']}, 'left in /dev/shm: /dev/shm/fastdds_0'),
         ({'threads': 20}, 'threads of the unconfigured node: 19 before, 20 after'),
-        ({'last_rss': 409}, 'memory: 330 MB in the first fifth, 339 MB in the last'),
-        ({'last_rss': 391}, 'memory: 330 MB in the first fifth, 321 MB in the last'),
-        ({'last_rss': 406}, ''),
+        ({'leak': {'at work': 0.03}}, 'memory at work: +3.0 % over the run'),
+        ({'leak': {'unconfigured': 0.03}}, 'memory unconfigured: +3.0 % over the run'),
+        ({'leak': {'at work': 0.01, 'unconfigured': -0.05}}, ''),
+        ({'leak': {'at work': 0.5}, 'seconds': 300.0}, ''),
         ({'node_log': '[ERROR] oh'}, 'log of the node: [ERROR] oh'),
         ({'node_log': '[ERROR] needs a step of 3 bytes'}, ''),
         ({'heard': 0}, 'no results were heard'),
     ],
 )
-def test_the_verdict(monkeypatch, change, sentence):
-    monkeypatch.syspath_prepend(REPO / 'benchmarks')
+def test_the_verdict(soaking, change, sentence):
     from collections import Counter
 
     from soaking.report import Soak, report, violations
     from soaking.sampling import Sample
 
-    def sample(rss=400.0, threads=19):
-        return Sample(0.0, rss, 200.0, 70.0, threads, 26, 5)
+    def sample(own=330.0, seconds=0.0, threads=19):
+        return Sample(seconds, own + 70.0, 200.0, 70.0, threads, 26, 5)
 
-    last = sample(change.pop('last_rss', 400.0))
+    def leaking(state):
+        growth = leak.get(state, 0.0)  # the middle of a slope is its median
+        return [sample(330 * (1 + growth * (t / seconds - 0.5)), t) for t in times]
+
+    seconds, leak = change.get('seconds', 1800.0), change.pop('leak', {})
+    times = np.linspace(0, seconds, 100)
     nobody = SimpleNamespace(violations=[], started=Counter())
     crowd = SimpleNamespace(**vars(nobody), heard=Counter(timing=change.pop('heard', 9)))
-    disturbance = SimpleNamespace(
-        violations=[], done=Counter(), images=Counter(processed=9), comparable=[]
-    )
+    disturbance = SimpleNamespace(violations=[], done=Counter(), images=Counter(processed=9))
     facts = {
-        'seconds': 1800.0,
-        'samples': [sample(900.0)] * 90 + [sample()] * 400 + [last] * 410,
+        'seconds': seconds,
+        'samples': [sample(900.0)] * 90 + [sample()] * 810,
+        'states': {state: leaking(state) for state in ('unconfigured', 'at work')},
         'before': sample(),
         'after': sample(threads=change.pop('threads', 19)),
         'exit_code': 0,
@@ -136,4 +164,85 @@ def test_the_verdict(monkeypatch, change, sentence):
     soak = Soak(**{**facts, **change}, disturbance=disturbance, crowd=crowd)
     found = violations(soak)
     assert found == ([] if not sentence else [f for f in found if sentence in f][:1])
-    assert f'| violations | {len(found)} |' in report(soak)
+    text = report(soak)
+    assert f'| violations | {len(found)} |' in text
+    grown = [f'{state} | 100 | 330 MB | {100 * by:+.1f} %' in text for state, by in leak.items()]
+    assert all(grown) if seconds > 600 else 'too short to tell' in text
+
+
+SEEDS = 300
+
+
+def independent(chance, count):
+    """Noise of up to 6 % up or down, as between one cycle of the lifecycle and the next."""
+    return chance.uniform(-6, 6, count)
+
+
+def resembling(chance, count):
+    """Noise of as much, that of a sample is mostly that of the one before."""
+    noise = [chance.normal(0, 2.4)]
+    while len(noise) < count:
+        noise.append(0.6 * noise[-1] + chance.normal(0, 2.4))
+    return np.array(noise)
+
+
+@pytest.fixture
+def shares(soaking):
+    """How many of many series with a slope (% over the run) and noise grow, and hold."""
+    from soaking.trend import trend
+
+    def shares(slope, noise, count=100):
+        times = np.linspace(0, 1800, count)
+        found = []
+        for seed in range(SEEDS):
+            percent = slope * times / 1800 + noise(np.random.default_rng(seed), count)
+            found.append(trend(times, 390 * (1 + percent / 100)))
+        return (np.mean([getattr(t, verdict) for t in found]) for verdict in ('grows', 'holds'))
+
+    return shares
+
+
+@pytest.mark.parametrize('noise', [independent, resembling])
+@pytest.mark.parametrize('slope', [0.0, -1.0, -5.0, -50.0])
+def test_memory_that_does_not_grow_is_hardly_ever_called_growing(shares, slope, noise):
+    grows, _ = shares(slope, noise)
+    assert grows <= (0.05 if slope == 0 else 0.01)
+
+
+def test_a_leak_of_five_percent_is_found_in_noise_of_six(shares):
+    grows, holds = shares(5.0, independent)
+    assert grows >= 0.95 and holds == 0
+
+
+def test_a_larger_leak_is_found_in_noise_that_lasts(shares):
+    grows, holds = shares(10.0, resembling)
+    assert grows >= 0.95 and holds == 0
+
+
+def test_without_noise_the_limit_is_sharp(shares):
+    def silence(chance, count):
+        return np.zeros(count)
+
+    assert [*shares(1.9, silence)] == [0, 1]
+    assert [*shares(2.1, silence)] == [1, 0]
+
+
+def test_the_verdict_is_undecided_where_noise_hides_the_limit(soaking):
+    from soaking.trend import trend
+
+    found = trend(np.arange(40), 390 + np.random.default_rng(0).normal(0, 20, 40))
+    assert not found.grows and not found.holds
+    assert found.verdict == f'undecided, up to {found.high:+.1f} % is possible'
+    assert trend(np.arange(29), np.arange(29)) is None
+
+
+def test_an_interval_has_the_truth_in_95_of_100_runs(soaking):
+    from soaking.trend import trend
+
+    times = np.linspace(0, 1800, 100)
+    kept = 0
+    for seed in range(SEEDS):
+        noise = np.random.default_rng(seed).normal(0, 4, 100)
+        found = trend(times, 400 + 20 * (times / 1800 - 0.5) + noise)
+        kept += found.low <= 5 <= found.high
+    assert 0.9 <= kept / SEEDS <= 0.99
