@@ -172,7 +172,7 @@ def test_lost_images(arrived, level):
     assert finding.figures['received'] == arrived
     assert f'{arrived} of 20 arrived' in finding.found and '2.76 MB' in finding.found
     assert bool(finding.remedy) == (level != 'OK')
-    assert finding.found.endswith('tried as from a to b')
+    assert finding.found.endswith(' as from a to b')
 
 
 def test_images_that_come_late_are_a_warning():
@@ -313,6 +313,8 @@ def test_speed_against_the_camera():
     assert 'a smaller bundle' in slow.remedy
     decoding = model_checks.speed({**said, 'inference_ms': 10.0}, 40.0, 'of the live cameras')
     assert 'bundle' not in decoding.remedy
+    beside = model_checks.speed(said, 40.0, 'of the live cameras', beside=True)
+    assert beside.level == 'OK' and 'beside a running node' in beside.found
     assert model_checks.memory({'memory': 300 * MB}, 200 * MB).level == 'FAIL'
 
 

@@ -264,6 +264,11 @@ def test_the_slowest_stage_of_an_overloaded_node_is_named():
     assert told.found.count('publish 80 ms') == 1
 
 
+def test_without_figures_no_rate_is_proposed():
+    status = Status('/perception: /front', 1, '9 of 30 images dropped', {})
+    assert 'max_rate' not in graph_checks.trouble(status).remedy
+
+
 @pytest.mark.parametrize('values', [{}, {'slowest_stage': ''}, {'slowest_stage': 'unknown'}])
 def test_without_a_slowest_stage_none_is_blamed(values):
     finding = overloaded(**values)

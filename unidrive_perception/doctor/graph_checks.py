@@ -28,7 +28,8 @@ def check(examination: Examination) -> Iterator[Finding]:
         told = examination.graph_told
         yield not_looked_at(told, examination.args.quick) if told else skipped('graph', reason)
         for topic in examination.args.image_topic:
-            yield warn(topic, 'not looked at', f'unidrive doctor --image-topic {topic}   # then')
+            again = f'unidrive doctor --image-topic {topic}   # once the graph can be seen'
+            yield warn(topic, 'not looked at', again)
         return
     yield nodes(view)
     yield from simulated_time(view)
@@ -79,13 +80,14 @@ def simulated_time(view: GraphView) -> Iterator[Finding]:
     for node, uses in view.use_sim_time.items():
         if uses == there:
             continue
-        remedy = set_parameter(node, 'use_sim_time', str(there).lower())
+        ours = node in view.perception
+        remedy = set_parameter(node, 'use_sim_time', str(there).lower(), ours)
         if uses and view.is_quick:
             found = f'{node} uses simulated time, and no /clock was seen in {view.looked_s:.1f} s'
             yield warn('time', found, 'unidrive doctor   # looks longer')
         elif uses:
             yield fail('time', f'{node} uses simulated time, and nobody gives /clock', remedy)
-        elif node in view.perception:
+        elif ours:
             found = f'/clock is published, and {node} goes by the clock of the system'
             yield warn('time', found, remedy)
     if there:
@@ -113,43 +115,45 @@ def pace_of_clock(view: GraphView) -> Iterator[Finding]:
 def diagnostics(view: GraphView) -> Iterator[Finding]:
     """What our running nodes say of themselves on /diagnostics."""
     for status in view.diagnostics:
-        found = f'{status.name}: {status.message}'
         if status.level == 0:
-            yield ok('perception', found)
-        elif 'dropped' in status.message:
-            yield overload(status)
+            yield ok('perception', f'{status.name}: {status.message}')
         else:
-            word = LEVELS.get(status.level, 'warning')
-            echo = f"topic echo --once /diagnostics   # all figures of '{status.name}'"
-            otherwise = f'read the log of {status.node}   # it has the same, with what led to it'
-            found = f'{status.name} ({word}): {status.message}'
-            yield warn('perception', found, ros2(echo, otherwise))
+            yield trouble(status)
     for node in view.perception.keys() - {status.node for status in view.diagnostics}:
         heard = view.looked_s + view.watched_s
         yield skipped('perception', f'{node} said nothing on /diagnostics in {heard:.1f} s')
 
 
-def overload(status: Status) -> Finding:
-    """Images come faster than a node works. Only its own figures tell which stage is slow."""
-    stage = status.values.get('slowest stage', '')
-    found = f'{status.name} (warning): {status.message}'
-    if not stage.strip() or stage == 'unknown':
-        stage = ''
-    elif stage not in found:
-        found += f'; slowest stage: {stage}'
-    why = 'evenly'
-    if stage.startswith('inference'):
-        why += '; a GPU or a smaller bundle gives more'
-    elif stage:
-        why += f'; most of the time goes into {stage.split()[0]}, so fewer or smaller images help'
-    remedy = set_parameter(status.node, 'max_rate', f'{_even_rate(status):.1f}')
-    remedy += f', {why}' if '#' in remedy else f'   # {why}'
+def trouble(status: Status) -> Finding:
+    """What a node complains of; where it drops images, its figures tell which stage is slow."""
+    found = f'{status.name} ({LEVELS.get(status.level, "warning")}): {status.message}'
+    echo = f"topic echo --once /diagnostics   # all figures of '{status.name}'"
+    remedy = ros2(echo, f'read the log of {status.node}, which says it too')
+    stage = ''
+    if 'dropped' in status.message:
+        stage = _slowest_stage(status)
+        if stage not in found:
+            found += f'; slowest stage: {stage}'
+        remedy = _even_rate(status, stage) or remedy
     return warn('perception', found, remedy, slowest_stage=stage)
 
 
-def _even_rate(status: Status) -> float:
-    """A rate that the node keeps up with: somewhat less than what it gives under this load."""
+def _slowest_stage(status: Status) -> str:
+    """``inference 51 ms``, or '' where the node does not know."""
+    stage = status.values.get('slowest stage', '').strip()
+    return '' if stage == 'unknown' else stage
+
+
+def _even_rate(status: Status, stage: str) -> str:
+    """A rate that the node keeps up with, somewhat below what it gives now; '' without figures."""
     try:
-        return max(1.0, 0.8 * float(status.values.get('output rate [Hz]', '')))
-    except ValueError:
-        return 5.0
+        rate = 0.8 * float(status.values['output rate [Hz]'])
+    except (KeyError, ValueError):
+        return ''
+    why = 'passes images over evenly'
+    if stage.startswith('inference'):
+        why += '; a GPU or a smaller bundle gives more'
+    elif stage:
+        why += f'; {stage.split()[0]} is what to make faster'
+    value = f'{rate:.1f}'
+    return f'{set_parameter(status.node, "max_rate", value, ours=True)}   # {why}' if rate else ''

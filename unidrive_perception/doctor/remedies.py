@@ -39,12 +39,14 @@ def run_node(arguments: str, node: str = NODE) -> str:
     return f'{start} --ros-args {arguments}'
 
 
-def set_parameter(node: str, name: str, value: str) -> str:
-    """How a running node gets another value, or the start with it where nothing can set it."""
-    return ros2(
-        f'param set {node} {name} {value}',
-        f'--ros-args -p {name}:={value}   # where {node} is started',
-    )
+def set_parameter(node: str, name: str, value: str, ours: bool = False) -> str:
+    """How a running node gets another value, or the start with it where nothing can set it.
+
+    ``ours``: it is a perception node.
+    """
+    started = f'-p {name}:={value}'
+    otherwise = f'start {node} with --ros-args {started}'
+    return ros2(f'param set {node} {name} {value}', run_node(started) if ours else otherwise)
 
 
 def install(*packages: str) -> str:

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trial: one side of the measured transport, which publishes images or receives them.
 
-Fast DDS holds a process for up to a third of a second when another participant joins (its issue
-6535), so the two sides first exchange a small message on each topic that is measured: only when
-the receiver has answered is the way open in both directions.
+Fast DDS may hold a process for up to a third of a second when another participant joins, so the
+two sides first exchange a small message on each topic that is measured: only when the receiver has
+answered is the way open in both directions.
 """
 
 from __future__ import annotations

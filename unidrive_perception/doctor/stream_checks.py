@@ -78,7 +78,7 @@ def stamps(
         )
     if max_age and age > max_age:
         found = f'{_seconds(age)} old, and max_age {max_age:g} s makes the node skip such images'
-        remedy = set_parameter('/perception', 'max_age', '0.0')
+        remedy = set_parameter('/perception', 'max_age', '0.0', ours=True)
         return fail('stamps', found, remedy, **figures)
     if simulated and age > OLD_S:
         found = f'{_seconds(age)} behind /clock'

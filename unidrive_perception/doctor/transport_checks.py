@@ -122,11 +122,11 @@ def round_trip(examination: Examination, load: ImageLoad) -> Iterator[Finding]:
     remedy = ''
     if any(trip.lost or trip.median > LATE_MS for trip in trips.values()):
         remedy = _remedy(examination, load)
-    way = 'a camera started in this shell to our node'
+    way = 'a camera of this shell to our node'
     if examination.uses_fastdds:
         way = (
-            f'a camera started in this shell (Fast DDS: {configuration(os.environ)}) '
-            f'to our node (Fast DDS: {configuration(node)})'
+            f'a camera of this shell (Fast DDS: {configuration(os.environ)}) '
+            f'to our node ({configuration(node)})'
         )
     for reliability, trip in trips.items():
         yield judge_trip(load, reliability, trip, remedy, way)
@@ -154,7 +154,7 @@ def judge_trip(load: ImageLoad, reliability: str, trip: Trip, remedy: str, way: 
     found = f'{reliability}: {len(trip.latencies)} of {trip.sent} arrived'
     if trip.latencies:
         found += f', {trip.median:.1f} ms (p99 {trip.p99:.1f}), {trip.rate:.1f} Hz'
-    found += f'; {load.name}, {load.size / 1e6:.2f} MB, tried as from {way}'
+    found += f'; {load.name}, {load.size / 1e6:.2f} MB, as from {way}'
     figures = {'bytes': load.size, 'reliability': reliability, 'sent': trip.sent}
     figures |= {'received': len(trip.latencies), 'rate': trip.rate}
     if trip.latencies:
