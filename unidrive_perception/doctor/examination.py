@@ -60,6 +60,8 @@ class Examination:
     @property
     def without_ros(self) -> str:
         """The same in a few words, for those that are skipped for it."""
+        if self.no_ros and self.ros.late:
+            return 'needs ROS, which gives no answer'
         return shorten(self.no_ros, 64, placeholder=' …')
 
     @property

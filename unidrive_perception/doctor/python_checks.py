@@ -60,7 +60,7 @@ def packages(said: dict[str, Any], problem: str = '', late: bool = False) -> Ite
     for name in MODULES:
         told = said.get(name, {})
         if name == crashed and late:
-            yield warn(name, f'not tried to the end: importing it {problem}', AGAIN)
+            yield warn(name, f'not tried to the end: its trial {problem}', AGAIN)
         elif name == crashed:
             yield _broken(name, f'its trial ended badly: {problem}', said)
         elif told.get('missing'):
