@@ -10,7 +10,9 @@ say which input it was, and the sentence of a failure says how to try it again.
 
 from __future__ import annotations
 
+import ctypes
 import faulthandler
+import gc
 import json
 import mmap
 import os
@@ -24,9 +26,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from scipy.stats import theilslopes
 
 HANG_S = 60
 """After so long in one case the process ends and says where it was."""
+
+MEASUREMENTS = 50
+"""Of the memory in use, in the second half of the cases: caches are full by then."""
 
 
 def run_cases(file: str, kind: str, seed: int, count: int, timeout: float) -> dict:
@@ -43,7 +49,7 @@ def run_cases(file: str, kind: str, seed: int, count: int, timeout: float) -> di
             errors='replace',
             timeout=timeout,
             check=False,
-            env={**os.environ, 'PYTHONPATH': path},
+            env={**os.environ, 'PYTHONPATH': path, 'PYTHONMALLOC': 'malloc'},
         )
         ended = f'exit code {done.returncode}'
     except subprocess.TimeoutExpired:
@@ -63,6 +69,7 @@ def main(kinds: dict[str, Callable[[int, random.Random], str]]) -> None:
     seed, first, count = int(seed), int(first), int(count)
     current = _noted(note[0]) if note else bytearray(8)
     outcomes, warm = Counter(), 0.0  # memory after so many cases that it must not grow any more
+    in_use: list[tuple[int, int]] = []
     for case in range(first, first + count):
         current[:8] = case.to_bytes(8, 'little')
         if case % 100 == 0:
@@ -74,9 +81,47 @@ def main(kinds: dict[str, Callable[[int, random.Random], str]]) -> None:
             sys.exit(1)
         if case == first + count // 5:
             warm = resident_mb()
-    print(
-        json.dumps({'outcomes': outcomes, 'grown_mb': resident_mb() - warm, 'peak_mb': peak_mb()})
-    )
+        if 2 * (case - first) >= count and case % max(1, count // (2 * MEASUREMENTS)) == 0:
+            in_use.append((case, bytes_in_use()))
+    said = {'outcomes': outcomes, 'grown_mb': resident_mb() - warm, 'peak_mb': peak_mb()}
+    print(json.dumps({**said, 'kept_per_case': slope(in_use)}))
+
+
+class MallocInfo(ctypes.Structure):
+    """``struct mallinfo2`` of glibc's malloc.h."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in (
+            *('arena', 'ordblks', 'smblks', 'hblks', 'hblkhd', 'usmblks', 'fsmblks'),
+            *('uordblks', 'fordblks', 'keepcost'),
+        )
+    ]
+
+
+def bytes_in_use() -> int:
+    """All that is allocated and not freed, Python's objects too; 0 where glibc does not tell.
+
+    Resident memory hides small leaks: it counts pages, and what was freed but not given back.
+    """
+    mallinfo = getattr(ctypes.CDLL(None), 'mallinfo2', None)
+    if mallinfo is None or os.environ.get('PYTHONMALLOC') != 'malloc':
+        return 0
+    gc.collect()
+    mallinfo.restype = MallocInfo
+    info = mallinfo()
+    return info.uordblks + info.hblkhd  # in heaps, and in blocks of their own
+
+
+def slope(in_use: list[tuple[int, int]]) -> float | None:
+    """Bytes that each case leaves behind; None where that is not known.
+
+    By Theil and Sen, as a large image that is held for a while is no leak.
+    """
+    if len(in_use) < MEASUREMENTS // 2 or not in_use[0][1]:
+        return None
+    cases, held = zip(*in_use, strict=True)
+    return float(theilslopes(held, cases).slope)
 
 
 def resident_mb() -> float:

@@ -7,6 +7,8 @@ from __future__ import annotations
 import array
 import random
 import zlib
+from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -38,6 +40,8 @@ CONTAINERS = [
     lambda data: memoryview(b'x' + data)[1:],  # not aligned
 ]
 MOST_BYTES = 1 << 16
+LEAKED = 200
+"""Bytes of each bad image that the leaky kinds keep, to see whether that is noticed."""
 
 
 def raw_image(rng: random.Random, odd: float = 0.3) -> SimpleNamespace:
@@ -202,13 +206,30 @@ DAMAGES = [
 FILES = encoded_files()
 
 
-def try_raw(case: int, rng: random.Random) -> str:
+Decoder = Callable[[Any], np.ndarray]
+
+
+def leaking(decode: Decoder) -> Decoder:
+    """Make a decoder that keeps a little of each image that it refuses."""
+    kept = []
+
+    def decode_or_keep(message: Any) -> np.ndarray:
+        try:
+            return decode(message)
+        except ImageDecodeError:
+            kept.append(bytes(LEAKED))
+            raise
+
+    return decode_or_keep
+
+
+def try_raw(case: int, rng: random.Random, decode: Decoder = image_to_rgb) -> str:
     """Decode one Image."""
     message = raw_image(rng, rng.choice([0, 0.1, 0.3]))
-    return _outcome(_decoded(image_to_rgb, message), (message.height, message.width))
+    return _outcome(_decoded(decode, message), (message.height, message.width))
 
 
-def try_compressed(case: int, rng: random.Random) -> str:
+def try_compressed(case: int, rng: random.Random, decode: Decoder = compressed_to_rgb) -> str:
     """Decode one CompressedImage, now and then twice.
 
     OpenCV 4.10 has shown what an earlier image left in memory for the rows that it had no data
@@ -216,18 +237,18 @@ def try_compressed(case: int, rng: random.Random) -> str:
     """
     message = compressed_image(rng)
     header = read_image_header(bytes(message.data))
-    rgb = _decoded(compressed_to_rgb, message)
+    rgb = _decoded(decode, message)
     if rgb is not None and case % 4 == 0 and rgb.size < 10**6:
         first = rgb.copy()
         for grey in (7, 200):
             del rgb
             _leave_in_memory(first.shape, grey)
-            rgb = compressed_to_rgb(message)
+            rgb = decode(message)
             assert (rgb == first).all()
     return _outcome(rgb, header and (header.height, header.width))
 
 
-def _decoded(decode: Any, message: Any) -> np.ndarray | None:
+def _decoded(decode: Decoder, message: Any) -> np.ndarray | None:
     """The pixels, or None where they are refused in one short line."""
     try:
         return decode(message)
@@ -251,7 +272,12 @@ def _leave_in_memory(shape: tuple[int, ...], value: int) -> None:
         np.full(shape, value, np.uint8)
 
 
-KINDS = {'raw': try_raw, 'compressed': try_compressed}
+KINDS = {
+    'raw': try_raw,
+    'compressed': try_compressed,
+    'leaky_raw': partial(try_raw, decode=leaking(image_to_rgb)),
+    'leaky_compressed': partial(try_compressed, decode=leaking(compressed_to_rgb)),
+}
 
 if __name__ == '__main__':
     fuzzing.main(KINDS)

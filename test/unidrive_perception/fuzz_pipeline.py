@@ -94,7 +94,15 @@ def try_message(case: int, rng: random.Random) -> str:
     return expected
 
 
-KINDS = {'pipeline': try_message}
+def try_leaky(case: int, rng: random.Random) -> str:
+    """Send one message to a node that keeps a little of each bad image."""
+    for stream in STREAMS.values():
+        if stream.decode in DECODERS.values():
+            stream.decode = fuzz_images.leaking(stream.decode)
+    return try_message(case, rng)
+
+
+KINDS = {'pipeline': try_message, 'leaky_pipeline': try_leaky}
 
 if __name__ == '__main__':
     fuzzing.main(KINDS)
