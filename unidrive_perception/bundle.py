@@ -93,7 +93,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A checked model bundle on disk."""
+    """A model bundle on disk."""
 
     folder: Path
     manifest: Manifest
@@ -101,6 +101,13 @@ class Bundle:
     @classmethod
     def load(cls, folder: Path | str) -> Bundle:
         """Read and check a bundle folder; raises :class:`BundleError` with one sentence."""
+        bundle = cls.read(folder)
+        bundle.check_program()
+        return bundle
+
+    @classmethod
+    def read(cls, folder: Path | str) -> Bundle:
+        """As :meth:`load`, but quick: :meth:`check_program` is left to the caller."""
         folder = Path(os.path.expanduser(folder))
         try:
             if not folder.is_dir():
@@ -108,10 +115,24 @@ class Bundle:
                     f'{folder}: no such model bundle folder; export one or give another model path'
                 )
             manifest = read_manifest(folder / MANIFEST)
-            _check_program(folder / manifest.program.file, manifest.program.sha256)
+            _check_size(folder / manifest.program.file)
         except OSError as error:  # a name that is too long, a file that may not be read
-            raise BundleError(f'{folder}: cannot be read ({error.strerror})') from None
+            raise _unreadable(folder, error) from None
         return cls(folder, manifest)
+
+    def check_program(self) -> None:
+        """Read the whole program, up to 2 GiB; raises BundleError if it is another one."""
+        sha256 = self.manifest.program.sha256
+        try:
+            found = file_sha256(self.program_path)
+        except OSError as error:
+            raise _unreadable(self.folder, error) from None
+        if found != sha256:
+            raise BundleError(
+                f'{self.program_path}: its SHA-256 is {found[:12]}…, {MANIFEST} says '
+                f'{sha256[:12]}…; the file is damaged or not of this bundle, copy or export the '
+                'bundle again'
+            )
 
     @property
     def program_path(self) -> Path:
@@ -169,17 +190,18 @@ def labels_sha256(labels: Iterable[LabelTable]) -> str:
     return hashlib.sha256(json.dumps(sorted(rows)).encode()).hexdigest()
 
 
-def _check_program(path: Path, sha256: str) -> None:
+def _check_size(path: Path) -> None:
     if not path.is_file():
         raise BundleError(f'{path}: missing, though {MANIFEST} names it as the program')
-    if path.stat().st_size > MAX_PROGRAM_BYTES:
+    size = path.stat().st_size
+    if size == 0:
+        raise BundleError(f'{path}: is empty; copy or export the bundle again')
+    if size > MAX_PROGRAM_BYTES:
         raise BundleError(f'{path}: has more than the 2 GiB that an ONNX program can have')
-    found = file_sha256(path)
-    if found != sha256:
-        raise BundleError(
-            f'{path}: its SHA-256 is {found[:12]}…, {MANIFEST} says {sha256[:12]}…; the file is '
-            'damaged or not of this bundle, copy or export the bundle again'
-        )
+
+
+def _unreadable(folder: Path, error: OSError) -> BundleError:
+    return BundleError(f'{folder}: cannot be read ({error.strerror})')
 
 
 def _to_yaml(manifest: Manifest) -> dict[str, Any]:

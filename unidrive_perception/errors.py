@@ -9,6 +9,10 @@ class UserError(Exception):
     """Something outside the program is wrong; the message is one sentence with the remedy."""
 
 
+class Ended(UserError):
+    """The program was asked to end, so what it had begun is given up: nothing is wrong."""
+
+
 def quoted(value: object, limit: int = 60) -> str:
     """Return the repr of what somebody else wrote, short enough for a sentence."""
     try:

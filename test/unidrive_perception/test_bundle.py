@@ -192,6 +192,12 @@ def test_program_larger_than_any_is_not_read(folder):
         Bundle.load(folder)
 
 
+def test_program_that_is_empty(folder):
+    (folder / 'model.onnx').write_bytes(b'')
+    with pytest.raises(BundleError, match=r'model\.onnx: is empty; copy or export'):
+        Bundle.read(folder)
+
+
 def test_no_folder(tmp_path):
     with pytest.raises(BundleError, match='no such model bundle folder'):
         Bundle.load(tmp_path / 'nothing')

@@ -9,8 +9,9 @@ import weakref
 import pytest
 from tiny_bundle import write_tiny_bundle
 
+from unidrive_perception import bundle
 from unidrive_perception.bundle import BundleError, file_sha256
-from unidrive_perception.errors import UserError
+from unidrive_perception.errors import Ended, UserError
 from unidrive_perception.node.model_slot import ModelSlot
 
 
@@ -49,6 +50,13 @@ def broken(folder):
     return str(folder)
 
 
+def damaged(folder):
+    """A bundle whose program is not that of its manifest."""
+    with (write_tiny_bundle(folder) / 'model.onnx').open('ab') as program:
+        program.write(b'damage')
+    return str(folder)
+
+
 def test_a_model_is_loaded_and_told_of(models):
     slot = ModelSlot()
     said = slot.load(models['one'], 'cpu', 1, threading.Event())
@@ -67,6 +75,8 @@ def test_a_model_that_cannot_be_leaves_the_slot_empty(tmp_path):
         slot.load(str(tmp_path / 'nothing'), 'cpu', 1, threading.Event())
     with pytest.raises(BundleError, match='onnxruntime cannot load it'):
         slot.load(broken(tmp_path / 'broken'), 'cpu', 1, threading.Event())
+    with pytest.raises(BundleError, match='the file is damaged'):
+        slot.load(damaged(tmp_path / 'damaged'), 'cpu', 1, threading.Event())
     assert slot.model is None and slot.path == ''
 
 
@@ -74,7 +84,7 @@ def test_nobody_waits_for_a_model_once_the_node_ends(tmp_path):
     slow = write_tiny_bundle(tmp_path / 'slow', cost=20)
     ended = threading.Event()
     ended.set()
-    with pytest.raises(UserError, match=r'ended while .* was being loaded'):
+    with pytest.raises(Ended, match=r'ended while .* was being loaded'):
         ModelSlot().load(str(slow), 'cpu', 1, ended)
 
 
@@ -95,8 +105,9 @@ def test_the_old_model_is_freed(slot, models):
     assert old() is None
 
 
-def test_the_old_model_stays_when_the_new_one_breaks(slot, models, tmp_path):
-    old, path = slot.model, broken(tmp_path / 'broken')
+@pytest.mark.parametrize('make', [broken, damaged])
+def test_the_old_model_stays_when_the_new_one_breaks(slot, models, tmp_path, make):
+    old, path = slot.model, make(tmp_path / 'broken')
     slot.begin_swap(path, 'cpu', 1)
     change = finished(slot)
     assert not change.succeeded
@@ -105,6 +116,19 @@ def test_the_old_model_stays_when_the_new_one_breaks(slot, models, tmp_path):
     assert slot.finish_swap() is None  # told once
     slot.begin_swap(models['two'], 'cpu', 1)  # and another one may come
     assert finished(slot).succeeded
+
+
+def test_a_large_program_is_not_read_by_the_thread_that_asks(slot, models, monkeypatch):
+    readers = []
+
+    def slow(path):
+        readers.append(threading.current_thread())
+        return file_sha256(path)
+
+    monkeypatch.setattr(bundle, 'file_sha256', slow)
+    slot.begin_swap(models['two'], 'cpu', 1)
+    assert finished(slot).succeeded
+    assert len(readers) == 1 and readers[0] is not threading.current_thread()
 
 
 def test_the_model_in_use_is_not_loaded_again(slot, models):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unidrive_perception.bundle import Bundle, default_bundle
-from unidrive_perception.errors import UserError
+from unidrive_perception.errors import Ended, UserError
 from unidrive_perception.node.memory import give_back_memory
 from unidrive_perception.predictor import Predictor
 
@@ -47,12 +47,12 @@ class ModelSlot:
     def load(self, path: str, device: str, threads: int, ended: threading.Event) -> str:
         """Load a model and run it until it is warm; returns a sentence for the log.
 
-        Raises UserError, also when ``ended`` is set meanwhile.
+        Raises UserError; :class:`Ended`, which is one, when ``ended`` is set meanwhile.
         """
         loading = _Loading(_bundle(path), device, threads)
         while not loading.wait(PATIENCE_S):
             if ended.is_set():
-                raise UserError(f'ended while {loading.path} was being loaded')
+                raise Ended(f'ended while {loading.path} was being loaded')
         self.model, self.path = loading.result(), path
         return loading.sentence
 
@@ -60,7 +60,8 @@ class ModelSlot:
         """Check another model and begin to load it; :meth:`finish_swap` tells how that went.
 
         Does nothing for the model in use, and only checks while there is none. Raises UserError
-        for one that cannot be.
+        for one that cannot be, as far as can be seen without reading its program: that takes
+        seconds where it is large.
         """
         if self._loading:
             raise UserError(f'{self._loading.path} is being loaded: try again when it is done')
@@ -94,8 +95,8 @@ class ModelSlot:
 
 
 def _bundle(path: str) -> Bundle:
-    """Read and check a bundle; an empty path is the default one's."""
-    return Bundle.load(Path(path) if path else default_bundle())
+    """Read a bundle, except for its program; an empty path is the default one's."""
+    return Bundle.read(Path(path) if path else default_bundle())
 
 
 class _Loading:
@@ -103,7 +104,7 @@ class _Loading:
 
     def __init__(self, bundle: Bundle, device: str, threads: int, given: str = '') -> None:
         self.path, self.given = str(bundle.folder), given
-        self._arguments = bundle, device, threads
+        self._bundle, self._device, self._threads = bundle, device, threads
         self._model: Predictor | None = None
         self._error: Exception | None = None
         self._seconds = 0.0
@@ -134,7 +135,8 @@ class _Loading:
     def _run(self) -> None:
         try:
             start = time.perf_counter()
-            model = Predictor(*self._arguments)
+            self._bundle.check_program()
+            model = Predictor(self._bundle, self._device, self._threads)
             model.warm_up()
             self._seconds = time.perf_counter() - start
             self._model = model
