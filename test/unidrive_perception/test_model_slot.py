@@ -12,7 +12,7 @@ from tiny_bundle import write_tiny_bundle
 from unidrive_perception import bundle
 from unidrive_perception.bundle import BundleError, file_sha256
 from unidrive_perception.errors import Ended, UserError
-from unidrive_perception.node.model_slot import ModelSlot
+from unidrive_perception.node.model_slot import LOADING_THREAD, ModelSlot
 
 
 @pytest.fixture(scope='module')
@@ -86,6 +86,9 @@ def test_nobody_waits_for_a_model_once_the_node_ends(tmp_path):
     ended.set()
     with pytest.raises(Ended, match=r'ended while .* was being loaded'):
         ModelSlot().load(str(slow), 'cpu', 1, ended)
+    for thread in threading.enumerate():  # Python must not end in the midst of it
+        if thread.name == LOADING_THREAD:
+            thread.join()
 
 
 def test_another_model_takes_over_when_it_is_there(slot, models):
