@@ -9,15 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-
-def pairwise_iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Intersection over union (N, M) of boxes (N, 4) and others (M, 4), xyxy; 0 without area."""
-    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(2)
-    areas, other_areas = ((b[:, 2:] - b[:, :2]).prod(1) for b in (boxes, others))
-    union = areas[:, None] + other_areas[None] - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+from unidrive_perception import box_overlap
 
 
 def without_duplicates(boxes: np.ndarray, class_ids: np.ndarray, iou: float) -> np.ndarray:
@@ -26,7 +18,7 @@ def without_duplicates(boxes: np.ndarray, class_ids: np.ndarray, iou: float) -> 
     ``boxes`` (N, 4) xyxy and ``class_ids`` (N,) come best first; one that overlaps a better one of
     its class by more than ``iou`` goes.
     """
-    same = (pairwise_iou(boxes, boxes) > iou) & (class_ids[:, None] == class_ids)
+    same = (box_overlap.iou(boxes, boxes) > iou) & (class_ids[:, None] == class_ids)
     keep = np.ones(len(boxes), bool)
     for i in np.flatnonzero(np.triu(same, 1).any(1)):  # the others suppress nothing
         if keep[i]:

@@ -8,7 +8,7 @@ import yaml
 from tiny_bundle import street, write_tiny_bundle
 
 from unidrive_perception.bundle import Bundle, BundleError
-from unidrive_perception.duplicates import pairwise_iou, without_duplicates
+from unidrive_perception.duplicates import without_duplicates
 from unidrive_perception.predictor import Predictor
 
 
@@ -17,13 +17,6 @@ def random_boxes(seed, count=60):
     low = rng.uniform(0, 60, (count, 2))
     boxes = np.concatenate([low, low + rng.uniform(0, 40, (count, 2))], 1)
     return boxes.astype(np.float32), rng.integers(0, 3, count)
-
-
-def test_overlap():
-    boxes = np.float32([[0, 0, 2, 2], [1, 1, 3, 3], [5, 5, 5, 9]])
-    iou = pairwise_iou(boxes, boxes)
-    np.testing.assert_allclose(iou, [[1, 1 / 7, 0], [1 / 7, 1, 0], [0, 0, 0]], rtol=1e-6)
-    assert pairwise_iou(boxes[:0], boxes).shape == (0, 3)
 
 
 @pytest.mark.parametrize('iou', [0.2, 0.5, 0.7])

@@ -7,6 +7,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from unidrive_perception.box_overlap import iou
+
 _AGAIN = 0.5  # overlap with a better box of its class, from which a box shows the same thing
 _AGAIN_OTHER_CLASS = 0.9  # one network query can give the same box as several classes
 
@@ -24,7 +26,7 @@ def distinct(boxes: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
 
 
 def overlap(boxes: np.ndarray, others: np.ndarray, margin: np.ndarray | None = None) -> np.ndarray:
-    """Intersection over union of boxes (N, 4) and others (M, 4) xyxy: (N, M), 0..1.
+    """Intersection over union of boxes (N, 4) and others (M, 4) xyxy: (N, M) float64, 0..1.
 
     ``margin`` (N, 2): both boxes of a pair are grown by that of its row on each side, px. Small
     fast objects, whose boxes of two images do not touch, overlap so (Yang et al. 2023, "Hard to
@@ -33,18 +35,7 @@ def overlap(boxes: np.ndarray, others: np.ndarray, margin: np.ndarray | None = N
     """
     if margin is None:
         margin = np.zeros((len(boxes), 2))
-    x, y = _overlap_along(boxes, others, margin, 0), _overlap_along(boxes, others, margin, 1)
-    shared = x[0] * y[0]
-    return shared / (x[1] * y[1] + x[2] * y[2] - shared)
-
-
-def _overlap_along(boxes, others, margin, axis: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Along x (0) or y (1): length shared, of the boxes, of the others; each grown."""
-    low, high = boxes[:, axis, None], boxes[:, axis + 2, None]
-    other_low, other_high = others[:, axis], others[:, axis + 2]
-    twice = 2 * margin[:, axis, None]
-    shared = np.minimum(high, other_high) - np.maximum(low, other_low) + twice
-    return np.maximum(shared, 0), high - low + twice, other_high - other_low + twice
+    return iou(boxes, others, margin)
 
 
 def assign(similarity: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray]:
