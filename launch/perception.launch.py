@@ -57,11 +57,7 @@ def start_nodes(context: LaunchContext) -> list:
         package=PACKAGE,
         executable='bag_player',
         namespace=given['namespace'],
-        arguments=[
-            given['bag'],
-            *('--clock', '--wait-for-subscribers', '20'),
-            *plan.player_options(given['bag']),
-        ],
+        arguments=plan.player_arguments(given['bag'], patience_s=20),
         output='screen',
     )
     needed = [player] if plan.respawn else [perception, player]

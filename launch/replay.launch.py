@@ -65,10 +65,8 @@ def start_nodes(context: LaunchContext) -> list:
         executable='bag_player',
         namespace=given['namespace'],
         arguments=[
-            given['bag'],
-            *('--clock', '--wait-for-subscribers', '60'),
+            *plan.player_arguments(given['bag'], patience_s=60),
             *launch_plan.replay_options(given),
-            *plan.player_options(given['bag']),
         ],
         output='screen',
     )

@@ -158,6 +158,13 @@ def test_what_is_recorded():
     assert len(topics) == 11 and '/perception/left/semantic_mask' in topics
 
 
+def played(plan, recording):
+    """The options of the player beside the recording and those for waiting."""
+    arguments = plan.player_arguments(recording, 20)
+    assert arguments[:4] == [recording, '--clock', '--wait-for-subscribers', '20']
+    return arguments[4:]
+
+
 @pytest.mark.parametrize(
     ('given', 'topic', 'compressed'),
     [
@@ -172,7 +179,7 @@ def test_what_is_recorded():
 )
 def test_where_a_video_is_played(given, topic, compressed):
     encoding = ['--encoding', 'jpeg'] if compressed else []
-    options = resolve(**given).player_options('drive.mp4')
+    options = played(resolve(**given), 'drive.mp4')
     assert options == ['--topic', topic, *encoding]
 
 
@@ -181,22 +188,22 @@ def test_where_a_video_is_played_by_a_parameter_file(own):
         'cameras': ['front'],
         'front': {'image_topic': '/f', 'image_transport': 'compressed'},
     }
-    options = resolve(params_file=own(**values)).player_options('drive.mp4')
+    options = played(resolve(params_file=own(**values)), 'drive.mp4')
     assert options == ['--topic', '/f/compressed', '--encoding', 'jpeg']
 
 
 def test_a_video_has_no_second_camera():
     with pytest.raises(UserError, match=r'drive\.mp4 is no bag: .* cameras are front, left'):
-        resolve(cameras='front,left').player_options('drive.mp4')
+        played(resolve(cameras='front,left'), 'drive.mp4')
 
 
 def test_a_bag_is_played_as_it_is(tmp_path):
     """The player refuses those options with it."""
     plan = resolve(cameras='front,left', image_transport='compressed')
-    assert plan.player_options('drive.mcap') == []
-    assert resolve().player_options(str(tmp_path)) == ['--topic', 'image']
+    assert played(plan, 'drive.mcap') == []
+    assert played(resolve(), str(tmp_path)) == ['--topic', 'image']
     (tmp_path / 'metadata.yaml').touch()
-    assert plan.player_options(str(tmp_path)) == []
+    assert played(plan, str(tmp_path)) == []
 
 
 def test_options_of_the_replay():

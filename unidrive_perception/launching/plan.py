@@ -51,12 +51,16 @@ class LaunchPlan:
         cameras = [f'{self.node}/{camera}'.rstrip('/') for camera in self.cameras]
         return [f'{self.node}/labels', *(f'{c}/{name}' for c in cameras for name in RESULTS)]
 
-    def player_options(self, recording: str) -> list[str]:
-        """Options of the player with which a recording comes where the node listens.
+    def player_arguments(self, recording: str, patience_s: int) -> list[str]:
+        """Those with which a recording comes where the node listens, once it does.
 
-        Only a video or folder needs them: a bag has topics of its own, on which it is played.
-        Relative topics are below the namespace, in which the player has to be, too.
+        The player has to be in the namespace of the node: relative topics are below it.
         """
+        waiting = ['--clock', '--wait-for-subscribers', f'{patience_s}']
+        return [recording, *waiting, *self._topic_options(recording)]
+
+    def _topic_options(self, recording: str) -> list[str]:
+        """A bag needs none: it has topics of its own, on which it is played."""
         if is_bag(recording):
             return []
         if len(self.cameras) > 1:
