@@ -25,6 +25,8 @@ def start(name: str, module: str, args: list[str] | None) -> int:
         run = importlib.import_module(module).run
         return run(sys.argv if args is None else [name, *args])
     except ImportError as error:
+        if (error.name or '').partition('.')[0] == __package__:
+            raise  # a mistake of ours
         print(
             f'{name}: error: {sys.executable} cannot import what it needs ({error}); source the '
             f'ROS 2 distribution and use the Python that has UniDrive and its requirements',
@@ -41,11 +43,15 @@ def start(name: str, module: str, args: list[str] | None) -> int:
 def init_ros(init: Callable, args: list[str]) -> None:
     """Call ``init``, which is ``rclpy.init`` (only nodes import rclpy), with ROS's arguments.
 
-    Raises UserError: its errors are those of the command line and the parameter file.
+    Raises UserError for what ROS itself refuses: the command line, the parameter file, or its
+    environment.
     """
     try:
         init(args=args)
-    except Exception as error:  # of several types, most of them private
+    except Exception as error:
+        # Those of ROS are of several types, most of them private; others are mistakes of ours.
+        if type(error).__module__.partition('.')[0] != 'rclpy':
+            raise
         raise UserError(' '.join(str(error).split())) from error
 
 

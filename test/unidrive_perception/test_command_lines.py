@@ -2,13 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """What command lines may say: what is unknown is refused, and told what was probably meant."""
 
+import functools
+import os
 import signal
+import sys
 
 import pytest
 
 from unidrive_perception import perception_node
 from unidrive_perception.command_line import Parser
-from unidrive_perception.executable import split_ros_args
+from unidrive_perception.errors import UserError
+from unidrive_perception.executable import init_ros, split_ros_args, start
 
 
 @pytest.fixture
@@ -91,6 +95,68 @@ def test_ros_understands_several_blocks():
         node.destroy_node()
     finally:
         context.try_shutdown()
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize(
+    'line', ['-p x', '--params-file /nowhere/x.yaml', '--log-level loud', '--no-such-argument']
+)
+def test_what_ros_refuses_is_told_in_a_sentence(line):
+    import rclpy
+    from rclpy.context import Context
+
+    init = functools.partial(rclpy.init, context=Context())
+    with pytest.raises(UserError) as caught:
+        init_ros(init, ['--ros-args', *line.split()])
+    assert line.split()[-1] in str(caught.value) and '\n' not in str(caught.value)
+
+
+@pytest.mark.ros
+def test_a_mistake_of_ours_is_not_taken_for_one_of_the_user_s():
+    import rclpy
+    from rclpy.context import Context
+
+    context = Context()
+    init = functools.partial(rclpy.init, context=context)
+    with pytest.raises(TypeError):
+        init_ros(init, [3])
+    init_ros(init, [])
+    try:
+        with pytest.raises(RuntimeError, match='only be called once'):
+            init_ros(init, [])
+    finally:
+        context.try_shutdown()
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """Make a module that cannot be imported; returns its name."""
+
+    def make(statement):
+        (tmp_path / 'an_executable_of_ours.py').write_text(statement)
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setattr(os, 'environ', dict(os.environ))
+        monkeypatch.delitem(sys.modules, 'an_executable_of_ours', raising=False)
+        return 'an_executable_of_ours'
+
+    return make
+
+
+@pytest.mark.parametrize(
+    'statement', ['import no_such_library', 'raise ImportError("numpy.core failed to import")']
+)
+def test_what_is_not_installed_is_told_in_a_sentence(module, capsys, statement):
+    assert start('node', module(statement), []) == 1
+    assert 'cannot import what it needs' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    'statement',
+    ['import unidrive_perception.nothing', 'from unidrive_perception.labels import nothing'],
+)
+def test_an_import_that_we_have_written_wrong_is_not_the_user_s_fault(module, statement):
+    with pytest.raises(ImportError, match='nothing'):
+        start('node', module(statement), [])
 
 
 @pytest.fixture
