@@ -107,6 +107,21 @@ def test_with_a_distribution_its_commands_and_packages_are_named(machine):
     assert not any('$ROS_DISTRO' in line for line in lines)
 
 
+def test_an_age_limit_is_lifted_at_the_node_that_listens(machine):
+    machine('ros2', 'perception_node')
+    old = Stream(IMAGE, 'rgb8', frame_id='a', stamps=[1, 2], now=[10**10] * 2, arrivals=[1, 2])
+    camera = Publisher('/', 'camera', IMAGE, 'best_effort')
+
+    def remedy(**perception):
+        view = GraphView(watched_s=2.0, streams={TOPIC: old}, **perception)
+        findings = camera_checks.camera(TOPIC, [camera], view, {'max_age': 1.0}, 'export X')
+        return next(finding.remedy for finding in findings if finding.check == 'stamps')
+
+    nodes = {'/rear/perception': ['/rear/image_raw'], '/front/perception': [TOPIC]}
+    assert remedy(perception=nodes) == 'ros2 param set /front/perception max_age 0.0'
+    assert remedy() == 'perception_node --ros-args -p max_age:=0.0'
+
+
 def test_a_distribution_without_our_workspace_cannot_ros2_run_us(machine):
     machine('ros2', 'perception_node', distribution='jazzy')
     assert remedies.run_node('-p a:=1') == 'perception_node --ros-args -p a:=1'

@@ -37,12 +37,14 @@ def camera(
     if not misfits:
         yield ok(topic, f'{describe_publishers(publishers)}, {publishers[0].topic_type}')
     if topic in view.streams:
+        listeners = (node for node, heard in view.perception.items() if topic in heard)
         yield from judge_stream(
             topic,
             publishers[0].node,
             view.streams[topic],
             max_age=settings.get('max_age', 0.0),
             simulated=bool(view.clock),
+            listener=next(listeners, ''),
         )
     elif view.watched_s and any(_has_images(p) for p in publishers):
         found = f'none came from {topic} in {view.watched_s:g} s: it sends none, or they get lost'

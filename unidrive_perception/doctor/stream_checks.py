@@ -8,21 +8,27 @@ from collections.abc import Iterator
 
 from unidrive_perception.doctor.findings import Finding, fail, ok, warn
 from unidrive_perception.doctor.graph_view import Stream
-from unidrive_perception.doctor.remedies import ros2, set_parameter
+from unidrive_perception.doctor.remedies import ros2, run_node, set_parameter
 from unidrive_perception.image_topics import IMAGE
 
 OLD_S, AHEAD_S = 1.0, 0.05
 
 
 def judge_stream(
-    topic: str, node: str, stream: Stream, max_age: float = 0.0, simulated: bool = False
+    topic: str,
+    node: str,
+    stream: Stream,
+    max_age: float = 0.0,
+    simulated: bool = False,
+    listener: str = '',
 ) -> Iterator[Finding]:
     """A line on the images of ``node``, and one on their stamps.
 
-    ``max_age`` is the node's parameter; ``simulated`` says that the graph goes by /clock.
+    ``max_age`` is a parameter of the perception node, which is ``listener`` where one runs that
+    listens to ``topic``; ``simulated`` says that the graph goes by /clock.
     """
     yield images(topic, node, stream)
-    yield stamps(topic, node, stream, max_age, simulated)
+    yield stamps(topic, node, stream, max_age, simulated, listener)
     if not stream.frame_id:
         yield warn(
             'frame_id',
@@ -58,7 +64,12 @@ def images(topic: str, node: str, stream: Stream) -> Finding:
 
 
 def stamps(
-    topic: str, node: str, stream: Stream, max_age: float = 0.0, simulated: bool = False
+    topic: str,
+    node: str,
+    stream: Stream,
+    max_age: float = 0.0,
+    simulated: bool = False,
+    listener: str = '',
 ) -> Finding:
     """Whether the stamps are set, of our clock, and rising; the tools that need them fail else."""
     ages = sorted(
@@ -78,7 +89,9 @@ def stamps(
         )
     if max_age and age > max_age:
         found = f'{_seconds(age)} old, and max_age {max_age:g} s makes the node skip such images'
-        remedy = set_parameter('/perception', 'max_age', '0.0', ours=True)
+        remedy = run_node('-p max_age:=0.0')
+        if listener:
+            remedy = set_parameter(listener, 'max_age', '0.0', ours=True)
         return fail('stamps', found, remedy, **figures)
     if simulated and age > OLD_S:
         found = f'{_seconds(age)} behind /clock'
