@@ -13,6 +13,7 @@ from typing import Any
 IMAGE = 'sensor_msgs/msg/Image'
 COMPRESSED = 'sensor_msgs/msg/CompressedImage'
 SUFFIX = '/compressed'
+START = 'start the node with the parameter'  # nothing sets these two while it runs
 
 
 def image_topic(name: str, transport: str) -> tuple[str, str]:
@@ -31,6 +32,11 @@ def camera_info_topic(topic: str) -> str:
     return topic.removesuffix(SUFFIX).rpartition('/')[0] + '/camera_info'
 
 
+def full_node_name(endpoint: Any) -> str:
+    """That of the node a publisher or subscription belongs to."""
+    return f'{endpoint.node_namespace.rstrip("/")}/{endpoint.node_name}'
+
+
 def are_known(publishers: Sequence[Any]) -> bool:
     """Whether there are publishers and the graph has the node names of all of them.
 
@@ -41,7 +47,7 @@ def are_known(publishers: Sequence[Any]) -> bool:
 
 def describe_publishers(publishers: Iterable[Any]) -> str:
     """``/camera (reliable), /other (best_effort)``, or ``none``."""
-    names = [f'{_name(p)} ({_reliability(p)})' for p in publishers]
+    names = [f'{full_node_name(p)} ({_reliability(p)})' for p in publishers]
     return ', '.join(names) or 'none'
 
 
@@ -52,7 +58,7 @@ def incompatible_qos(topic: str, reliability: str, publishers: Sequence[Any]) ->
         f'arrive: {describe_publishers(publishers)}, while this node asks for {reliability}'
     )
     if reliability == 'reliable':
-        sentence += '; set the parameter image_reliability to best_effort'
+        sentence += f'; {START} image_reliability:=best_effort'
     return sentence
 
 
@@ -79,7 +85,7 @@ def _remedy(topic, msgtype, reliability, publishers, topics) -> str:
     if not types:
         return _other_topics(topic, msgtype, topics)
     if reliability == 'reliable' and 'best_effort' in {_reliability(p) for p in publishers}:
-        return 'Set the parameter image_reliability to best_effort'
+        return f'{START.capitalize()} image_reliability:=best_effort'
     return (
         'They publish nothing, or large images are lost on the way: start both sides with the '
         'Fast DDS profile in config/ (README, "Large images")'
@@ -99,11 +105,7 @@ def _other_topics(topic: str, msgtype: str, topics: Mapping[str, Sequence[str]])
 
 def _use_the_other(msgtype: str) -> str:
     other = 'compressed' if msgtype == IMAGE else 'raw'
-    return f'set the parameter image_transport to {other}'
-
-
-def _name(publisher: Any) -> str:
-    return f'{publisher.node_namespace.rstrip("/")}/{publisher.node_name}'
+    return f'{START} image_transport:={other}'
 
 
 def _reliability(publisher: Any) -> str:

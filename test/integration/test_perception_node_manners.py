@@ -106,7 +106,7 @@ def test_incompatible_reliability_is_told(start, graph):
 
     graph.camera(Image, '/image', reliability='BEST_EFFORT')
     node.wait_for('/tester (best_effort), while this node asks for reliable')
-    assert 'set the parameter image_reliability to best_effort' in node.log
+    assert 'start the node with the parameter image_reliability:=best_effort' in node.log
 
 
 def test_qos_can_be_overridden(start, graph):
@@ -119,7 +119,8 @@ def test_silence_is_told_with_its_cause(start, graph):
 
     camera = graph.camera(CompressedImage, '/image/compressed')
     node = start(no_image_warning_s=2)  # by then the node has seen the graph
-    node.wait_for('/image/compressed exists; set the parameter image_transport to compressed')
+    remedy = 'start the node with the parameter image_transport:=compressed'
+    node.wait_for(f'/image/compressed exists; {remedy}')
     assert 'no image received for' in node.log and 'publishers: none' in node.log
     graph.node.destroy_publisher(camera)
     camera = camera_for(graph)
@@ -167,8 +168,8 @@ def test_parameters_at_run_time(start, graph):
     for name, value, reason in (
         ('score_threshold', 1.5, 'out of range'),
         ('score_threshold', -0.5, "from 0 to 1, or -1 for the model's own, not -0.5"),
-        ('score_threshold', 2, 'must be from -1 to 1, not 2'),
-        ('score_threshold', 'high', 'must be of type float'),
+        ('score_threshold', 2, "must be from 0 to 1, or -1 for the model's own, not 2"),
+        ('score_threshold', 'high', 'must be a number'),
         ('mask_downscale', 0, 'out of range'),
         ('model_path', '/nowhere', 'no such model bundle folder'),
         ('threads', 2, 'read-only'),
@@ -260,8 +261,9 @@ def test_inactive_node_says_so(start, graph):
         ),
         ({'device': 'tpu'}, 2, 'parameter device must be one of auto, cpu, cuda'),
         ({'threads': '-3'}, 2, 'threads'),
-        ({'score_threshold': 'high'}, 2, 'parameter score_threshold must be of type float'),
+        ({'score_threshold': 'high'}, 2, 'parameter score_threshold must be a number'),
         ({'cameras': '[a, a]'}, 2, 'a list of different names'),
+        ({'image_topic': "''"}, 2, "parameter image_topic must be the name of a topic, not ''"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else '',
 )

@@ -131,6 +131,26 @@ def test_each_camera_has_its_own_topics_and_calibration(start, graph):
     assert (info.header, list(info.k)) == (heard['left'][-1].header, list(range(9)))
 
 
+def test_a_best_effort_calibration_is_heard_beside_reliable_images(start, graph):
+    from sensor_msgs.msg import CameraInfo, Image
+
+    start(image_reliability='reliable')
+    infos = listen(graph, 'camera_info', 'CameraInfo')
+    camera = graph.camera(Image, '/image', 'RELIABLE')
+    calibration = graph.camera(CameraInfo, '/camera_info', 'BEST_EFFORT')
+    for publisher in (camera, calibration):
+        wait_until(publisher.get_subscription_count, f'a subscription of {publisher.topic_name}')
+
+    def came():
+        calibration.publish(CameraInfo(height=96, width=160, k=[2.0] * 9))
+        camera.publish(image_message(SMALL, 1))
+        time.sleep(0.1)
+        return infos
+
+    wait_until(came, 'the calibration with the results')
+    assert list(infos[-1].k) == [2.0] * 9
+
+
 def test_lazy_work_begins_and_ends_with_the_listener(start, graph):
     node = start()
     node.wait_for('ready for /image; idle until somebody subscribes')
@@ -206,6 +226,24 @@ def test_a_model_that_breaks_leaves_the_old_one_in_use(start, graph, bundle, tmp
     request = GetParameters.Request(names=['model_path'])
     reply = graph.call(GetParameters, '/perception/get_parameters', request)
     assert reply.values[0].string_value == str(bundle)
+    assert len(answer(camera, heard, 1).detections.detections) == 2
+
+
+def test_a_model_with_another_program_than_its_manifest_names_is_told_of(
+    start, graph, bundle, tmp_path
+):
+    node = start()
+    heard = listen(graph, 'result')
+    camera = camera_for(graph)
+    damaged = shutil.copytree(bundle, tmp_path / 'damaged')
+    with (damaged / 'model.onnx').open('ab') as program:
+        program.write(b'damage')
+    (damaged / 'manifest.yaml').write_text(
+        (damaged / 'manifest.yaml').read_text().replace('name: tiny', 'name: other')
+    )
+    assert set_parameter(graph, 'model_path', str(damaged)).successful
+    node.wait_for('stays in use')
+    assert 'the file is damaged or not of this bundle' in node.log
     assert len(answer(camera, heard, 1).detections.detections) == 2
 
 

@@ -142,7 +142,7 @@ def test_a_parameter_file_counts_and_is_used(doctor, tmp_path):
     rows = doctor('--params-file', file, MISSING='rclpy', expected=1)
     wrong = [row['found'] for row in rows if row['check'] == 'parameters']
     assert 'did you mean score_threshold?' in wrong[0]
-    assert 'threads must be of type int' in wrong[1]
+    assert 'threads must be a whole number' in wrong[1]
     assert str(model) in found(rows, 'bundle')['found']
 
 

@@ -57,24 +57,26 @@ def test_images_elsewhere():
 )
 def test_the_other_transport_is_there(topic, kind, other, transport):
     sentence = no_image(topic, kind, 'best_effort', 5, [], {other: ['x']})
-    assert f'{other} exists; set the parameter image_transport to {transport}' in sentence
+    assert (
+        f'{other} exists; start the node with the parameter image_transport:={transport}'
+        in sentence
+    )
 
 
 def test_the_type_is_wrong():
     sentence = no_image('/i', IMAGE, 'best_effort', 5, [publisher(kind=COMPRESSED)], {})
-    assert (
-        f'They publish {COMPRESSED}; set the parameter image_transport to compressed' in sentence
-    )
+    remedy = 'start the node with the parameter image_transport:=compressed'
+    assert f'They publish {COMPRESSED}; {remedy}' in sentence
 
 
 def test_the_reliability_is_wrong():
     camera = publisher('cam', '/front', reliability=Reliability.BEST_EFFORT)
     sentence = no_image('/i', IMAGE, 'reliable', 5, [camera], {})
     assert '/front/cam (best_effort)' in sentence
-    assert 'Set the parameter image_reliability to best_effort' in sentence
+    assert '. Start the node with the parameter image_reliability:=best_effort' in sentence
     sentence = incompatible_qos('/i', 'reliable', [camera])
     assert '/front/cam (best_effort), while this node asks for reliable' in sentence
-    assert 'set the parameter image_reliability to best_effort' in sentence
+    assert '; start the node with the parameter image_reliability:=best_effort' in sentence
 
 
 def test_publishers_are_known_once_their_nodes_are():

@@ -13,6 +13,8 @@ from unidrive_perception.node.parameters import (
     of_camera,
 )
 
+SCORE = "from 0 to 1, or -1 for the model's own"
+
 
 def test_the_file_has_every_parameter_with_its_default(repo_root):
     text = (repo_root / 'config' / 'perception.param.yaml').read_text()
@@ -57,33 +59,36 @@ def test_good_values(name, value, result):
 @pytest.mark.parametrize(
     ('name', 'value', 'reason'),
     [
-        ('score_threshold', 1.5, 'parameter score_threshold must be from -1 to 1, not 1.5'),
-        ('score_threshold', -0.5, "from 0 to 1, or -1 for the model's own, not -0.5"),
-        ('score_threshold', float('nan'), 'not nan'),
-        ('score_threshold', True, 'of type float, not True'),
-        ('score_threshold', '0.5', "of type float, not '0.5'"),
-        ('score_threshold', None, 'of type float, not None'),
+        ('score_threshold', 1.5, f'parameter score_threshold must be {SCORE}, not 1.5'),
+        ('score_threshold', -0.5, f'{SCORE}, not -0.5'),
+        ('score_threshold', -2, f'{SCORE}, not -2.0'),
+        ('score_threshold', float('nan'), f'{SCORE}, not nan'),
+        ('score_threshold', True, 'must be a number, not True'),
+        ('score_threshold', '0.5', "must be a number, not '0.5'"),
+        ('score_threshold', None, 'must be a number, not None'),
         ('no_image_warning_s', 0, 'from 0.1 to 3600, not 0'),
         ('mask_downscale', 0, 'from 1 to 16, not 0'),
-        ('mask_downscale', 2.0, 'of type int, not 2.0'),
+        ('mask_downscale', 2.0, 'must be a whole number, not 2.0'),
         ('threads', -1, 'from 0 to 256, not -1'),
-        ('threads', True, 'of type int, not True'),
+        ('threads', True, 'must be a whole number, not True'),
         ('device', 'gpu', "one of auto, cpu, cuda, openvino-bfloat16, not 'gpu'"),
         ('image_transport', 'h264', "one of raw, compressed, not 'h264'"),
         ('image_reliability', 'BEST', 'one of best_effort, reliable'),
         ('cameras', [], 'a list of different names'),
-        ('cameras', ['a', ''], 'a list of different names'),
+        ('cameras', ['a', ''], "names that are not empty, where there are several, not ['a', '']"),
         ('cameras', ['a', 'a'], 'a list of different names'),
         ('cameras', ['a/b'], 'names of letters, digits and _'),
         ('cameras', ['2nd'], 'a letter first'),
         ('cameras', ['a', 'overlay'], "not 'overlay'"),
-        ('cameras', 'a', 'of type list'),
+        ('cameras', 'a', "must be a list of text, not 'a'"),
+        ('cameras', [1, 2], 'must be a list of text, not [1, 2]'),
         ('tasks', [], 'one or more of detection, semantic, drivable'),
         ('tasks', ['lanes'], 'one or more of detection, semantic, drivable'),
         ('tasks', ['drivable', 'drivable'], 'each once'),
         ('overlay_masks', 'all', 'one of both, semantic, drivable, none'),
-        ('autostart', 1, 'of type bool, not 1'),
-        ('model_path', 3, 'of type str, not 3'),
+        ('autostart', 1, 'must be true or false, not 1'),
+        ('model_path', 3, 'must be text, not 3'),
+        ('image_topic', '', "must be the name of a topic, not ''"),
     ],
 )
 def test_bad_values(name, value, reason):
@@ -103,4 +108,6 @@ def test_a_named_camera_has_parameters_of_its_own():
     assert (transport.name, transport.default) == ('front.image_transport', 'compressed')
     with pytest.raises(ParameterError, match=r'front\.image_transport must be one of raw, comp'):
         transport.check('h264')
+    with pytest.raises(ParameterError, match=r'front\.image_topic must be the name of a topic'):
+        topic.check('')
     assert of_camera('', {}) == ()

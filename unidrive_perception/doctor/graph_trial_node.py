@@ -29,7 +29,7 @@ from unidrive_perception.doctor.graph_view import (
     is_result,
 )
 from unidrive_perception.doctor.trials import run_trial, say
-from unidrive_perception.image_topics import COMPRESSED, IMAGE, SUFFIX, are_known
+from unidrive_perception.image_topics import COMPRESSED, IMAGE, SUFFIX, are_known, full_node_name
 
 DISCOVERY_S, SETTLED_S, QUICK_S, PATIENCE_S = 1.0, 0.5, 1.8, 3.8
 """How long discovery takes at least, how long nothing must change, and how long it may take.
@@ -143,7 +143,7 @@ class Watcher:
                 heard = self._node.get_subscriber_names_and_types_by_node(
                     info.node_name, info.node_namespace
                 )
-                found[_full_name(info)] = [t for t, kinds in heard if set(kinds) & set(KINDS)]
+                found[full_node_name(info)] = [t for t, kinds in heard if set(kinds) & set(KINDS)]
         return found
 
     def _cameras(self, perception: dict[str, list[str]]) -> list[str]:
@@ -162,7 +162,7 @@ class Watcher:
             if set(types) & set(KINDS)
             and not is_result(topic)
             and any(
-                p.topic_type in KINDS and _full_name(p) not in perception
+                p.topic_type in KINDS and full_node_name(p) not in perception
                 for p in self._infos(topic)
             )
         ]
@@ -172,9 +172,9 @@ class Watcher:
 
     def _publishers(self, topic: str, perception: dict[str, list[str]]) -> list[Publisher]:
         requests = {
-            _full_name(info): info.qos_profile
+            full_node_name(info): info.qos_profile
             for info in self._node.get_subscriptions_info_by_topic(topic)
-            if _full_name(info) in perception
+            if full_node_name(info) in perception
         } or {'our node': self._asked}
         return [
             Publisher(
@@ -249,10 +249,6 @@ class Watcher:
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             self._executor.spin_once(timeout_sec=min(left, 0.05))
-
-
-def _full_name(info: Any) -> str:
-    return f'{info.node_namespace.rstrip("/")}/{info.node_name}'
 
 
 def _refuses(offered: QoSProfile, asked: QoSProfile) -> bool:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+from unidrive_perception.image_topics import full_node_name
+
 RESULTS = (
     'semantic_image',
     'drivable_image',
@@ -33,7 +35,7 @@ class Publisher:
     @property
     def node(self) -> str:
         """Its full name."""
-        return f'{self.node_namespace.rstrip("/")}/{self.node_name}'
+        return full_node_name(self)
 
     @property
     def qos_profile(self) -> Any:

@@ -37,6 +37,8 @@ except ImportError:  # its name before ROS 2 Jazzy
     from rclpy.qos_event import SubscriptionEventCallbacks, UnsupportedEventTypeError
 
 REPEAT_WARNING_S = 10.0
+INFO_QOS = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT)
+"""Hears every publisher of calibrations, whatever is asked of those of images."""
 
 
 class CameraTopics:
@@ -96,7 +98,7 @@ class CameraTopics:
             self._images = self._warned_at = None
         if to_infos and not self._infos:
             self._infos = self._node.create_subscription(
-                CameraInfo, camera_info_topic(self.topic), self._on_info, self._qos()
+                CameraInfo, camera_info_topic(self.topic), self._on_info, INFO_QOS
             )
         elif self._infos and not to_infos:
             self._node.destroy_subscription(self._infos)
@@ -136,12 +138,9 @@ class CameraTopics:
                 )
             )
 
-    def _qos(self) -> QoSProfile:
-        reliability = QoSReliabilityPolicy[self._reliability.upper()]
-        return QoSProfile(depth=1, reliability=reliability)
-
     def _subscribe_to_images(self) -> Subscription:
-        qos = self._qos()
+        reliability = QoSReliabilityPolicy[self._reliability.upper()]
+        qos = QoSProfile(depth=1, reliability=reliability)
         try:
             subscription = self._subscribe(qos, message_lost=self._on_lost)
         except UnsupportedEventTypeError:  # not every middleware tells of losses

@@ -14,6 +14,13 @@ from unidrive_perception.node.frame_messages import TOPIC_TYPES
 USE_BUNDLE_THRESHOLD = -1.0
 NOT_CAMERAS = ('timing', 'labels', 'enable', *(name for name in TOPIC_TYPES if '/' not in name))
 """Names that are topics of the node already."""
+TYPES = {
+    bool: 'true or false',
+    int: 'a whole number',
+    float: 'a number',
+    str: 'text',
+    list: 'a list of text',
+}
 
 
 class ParameterError(UserError):
@@ -47,10 +54,13 @@ class ParameterSpec:
     def _typed(self, value: Any) -> Any:
         if isinstance(self.default, float) and type(value) is int:
             value = float(value)
-        if isinstance(self.default, list):
-            value = list(value) if isinstance(value, (list, tuple)) else value
-        if type(value) is not type(self.default):
-            raise self._error(f'of type {type(self.default).__name__}', value)
+        if isinstance(self.default, list) and isinstance(value, (list, tuple)):
+            value = list(value)
+            fits = all(isinstance(item, str) for item in value)
+        else:
+            fits = type(value) is type(self.default)
+        if not fits:
+            raise self._error(TYPES[type(self.default)], value)
         return value
 
     def _error(self, expected: str, value: Any) -> ParameterError:
@@ -63,9 +73,21 @@ class ScoreThreshold(ParameterSpec):
 
     def check(self, value: Any) -> float:
         """As that of :class:`ParameterSpec`."""
-        value = super().check(value)
+        value = self._typed(value)  # its limits would allow what lies between -1 and 0
         if value != USE_BUNDLE_THRESHOLD and not 0 <= value <= 1:
             raise self._error("from 0 to 1, or -1 for the model's own", value)
+        return value
+
+
+@dataclass(frozen=True)
+class TopicName(ParameterSpec):
+    """A topic; what else is wrong with a name ROS says when it is subscribed to."""
+
+    def check(self, value: Any) -> str:
+        """As that of :class:`ParameterSpec`."""
+        value = super().check(value)
+        if not value:
+            raise self._error('the name of a topic', value)
         return value
 
 
@@ -89,8 +111,10 @@ class CameraNames(ParameterSpec):
         """As that of :class:`ParameterSpec`."""
         value = super().check(value)
         named = [name for name in value if name]
-        if not value or len(set(value)) != len(value) or (named and len(named) != len(value)):
+        if not value or len(set(value)) != len(value):
             raise self._error('a list of different names', value)
+        if named and len(named) < len(value):
+            raise self._error('names that are not empty, where there are several', value)
         if not all(re.fullmatch('[A-Za-z][A-Za-z0-9_]*', name) for name in named):
             raise self._error('names of letters, digits and _, a letter first', value)
         if taken := [name for name in named if name in NOT_CAMERAS]:

@@ -19,6 +19,7 @@ from unidrive_perception.node.parameter_spec import (
     ParameterError,
     ParameterSpec,
     ScoreThreshold,
+    TopicName,
 )
 from unidrive_perception.overlay import MASKS
 from unidrive_perception.predictor import DEVICES
@@ -50,7 +51,7 @@ PARAMETERS = (
         'Names of the cameras. Camera front listens to front/image and its results are below '
         '~/front/; an empty name, for a single camera, leaves that part out.',
     ),
-    ParameterSpec(
+    TopicName(
         'image_topic',
         'image',
         'Topic of a single camera; that of camera NAME is NAME.image_topic. Relative ones may be '
@@ -203,7 +204,7 @@ def of_camera(name: str, settings: Mapping[str, Any]) -> tuple[ParameterSpec, ..
     """The parameters that a named camera has beside those of all; none for the empty name."""
     if not name:
         return ()
-    topic = ParameterSpec(
+    topic = TopicName(
         f'{name}.image_topic', f'{name}/image', f'Topic of camera {name}. May be remapped.'
     )
     transport = ParameterSpec(
