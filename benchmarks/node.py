@@ -9,6 +9,14 @@ starts the node in a process of its own, sends it images over DDS and hears its 
 saturation (each result brings the next image, so one always waits) and at a fixed rate. Beside it,
 the same with a relay that does nothing but publish each image again: the floor that rclpy and DDS
 set. Prints tables in Markdown.
+
+The stages are those of the thread that works on images. Taking an image from DDS and handing it
+over is done by another thread and is no stage, so all but the model is judged from outside:
+
+- *1/rate − inference*, saturated: what an image costs the node beside its share of inference, in
+  mean; what both threads do at the same time counts once.
+- *p50 − inference − relay's p50*, at the fixed rate: what the node adds to the latency of the
+  relay, which receives and publishes an image too, beside inference; medians.
 """
 
 from __future__ import annotations
@@ -17,10 +25,9 @@ import argparse
 import array
 import itertools
 import os
-import signal
 import struct
-import subprocess
 import sys
+import tempfile
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -30,20 +37,27 @@ import cv2
 import numpy as np
 
 REPO = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPO))
+sys.path[:0] = [str(REPO), str(REPO / 'benchmarks')]
+
+from soaking.processes import Process  # noqa: E402
 
 from unidrive_perception.bundle import default_bundle  # noqa: E402
+from unidrive_perception.node.diagnostics import STAGES  # noqa: E402
 from unidrive_perception.transport import dds_environment  # noqa: E402
 
-STAGES = ('decode', 'preprocess', 'inference', 'postprocess', 'track', 'publish')
 OUTPUTS = {
     'detections': 'DetectionArray',
     'semantic_mask': 'SegmentationMask',
     'drivable_mask': 'SegmentationMask',
     'result': 'PerceptionResult',
 }
+RATE_COLUMNS = (
+    *('cameras', 'transport', '', 'saturated', 'latency at', 'p50', 'p99', 'answered'),
+    *('first result', '1/rate − inference', "p50 − inference − relay's p50"),
+)
 NAMES = ('front', 'left', 'right', 'rear')
 WARM_UP = 5  # images that are sent before the measurement
+START_S = 60.0  # within which there must be a result
 
 
 @dataclass
@@ -65,6 +79,16 @@ class Run:
     def names(self) -> list[str]:
         """Names of the cameras; a single one has none."""
         return [''] if self.cameras == 1 else list(NAMES[: self.cameras])
+
+    @property
+    def inference_ms(self) -> np.ndarray:
+        """Of each image, (N,); of one in a batch, that of the whole batch, which it waits for."""
+        return np.array([timing.inference_ms for timing in self.timings])
+
+    @property
+    def inference_shares_ms(self) -> np.ndarray:
+        """Of each image, (N,); of one in a batch, its share."""
+        return self.inference_ms / [timing.batch_size for timing in self.timings]
 
 
 def main() -> None:
@@ -119,32 +143,32 @@ def picture(options: argparse.Namespace) -> np.ndarray:
 
 
 def command(run: Run) -> list[str]:
-    """The process that is measured."""
+    """The Python program that is measured, with its arguments."""
     if run.relay:
-        return [sys.executable, str(REPO / 'benchmarks' / 'relay.py'), run.transport, *run.names]
+        return [str(REPO / 'benchmarks' / 'relay.py'), run.transport, *run.names]
     parameters = [f'model_path:={run.options.model}', f'threads:={run.options.threads}']
     parameters += [f'image_transport:={run.transport}', *run.options.parameters]
     if run.cameras > 1:
         parameters.append(f'cameras:=[{",".join(run.names)}]')
     words = [word for parameter in parameters for word in ('-p', parameter)]
-    return [sys.executable, '-m', 'unidrive_perception.perception_node', '--ros-args', *words]
+    return ['-m', 'unidrive_perception.perception_node', '--ros-args', *words]
 
 
 def measure(run: Run, rgb: np.ndarray) -> None:
     """Start the process, exchange images and results with it, end it."""
-    begin = time.monotonic()
-    process = subprocess.Popen(command(run), cwd=REPO, stderr=subprocess.DEVNULL)
-    try:
-        Exchange(run, rgb, begin, process).go()
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait()
+    with tempfile.TemporaryDirectory() as folder:
+        begin = time.monotonic()
+        process = Process(Path(folder) / 'log', *command(run))
+        try:
+            Exchange(run, rgb, begin, process).go()
+        finally:
+            process.stop()
 
 
 class Exchange:
     """The cameras and the listener, in this process."""
 
-    def __init__(self, run: Run, rgb: np.ndarray, begin: float, process: subprocess.Popen) -> None:
+    def __init__(self, run: Run, rgb: np.ndarray, begin: float, process: Process) -> None:
         import rclpy
         from rclpy.executors import SingleThreadedExecutor
 
@@ -165,8 +189,7 @@ class Exchange:
         """Wait for the first result, then measure."""
         run, cameras = self._run, list(self._cameras)
         while not run.latencies:
-            if self._process.poll() is not None:
-                sys.exit(f'{" ".join(self._process.args)} ended: does it start by itself?')
+            self._check(time.monotonic() - self._begin < START_S)
             self._send(cameras[0])
             self._spin(0.05)
         run.started = time.monotonic() - self._begin
@@ -183,9 +206,16 @@ class Exchange:
             self._saturated(begin)
         run.seconds = time.monotonic() - begin
         self._spin(0.5)
+        self._check(bool(run.latencies))
         self._executor.shutdown()
         self._node.destroy_node()
         self._context.try_shutdown()
+
+    def _check(self, has_results: bool) -> None:
+        """End the program with what the process says, where that has ended or gives no results."""
+        if not (self._process.is_running and has_results):
+            state = 'gives no results' if self._process.is_running else 'ended'
+            sys.exit(f'{" ".join(command(self._run))} {state}:\n{self._process.log[-2000:]}')
 
     def _at_rate(self, begin: float) -> None:
         """Each camera at its rate, one after the other."""
@@ -277,19 +307,36 @@ def image_message(transport: str, rgb: np.ndarray):
 
 def print_rates(runs: list[Run]) -> None:
     """Rate at saturation, latency at the fixed rate, beside the relay."""
-    print(
-        '| cameras | transport | | saturated | latency at | p50 | p99 | answered | first result |'
-    )
-    print('|' + ' --- |' * 9)
+    print(f'| {" | ".join(RATE_COLUMNS)} |')
+    print('|' + ' --- |' * len(RATE_COLUMNS))
     pairs = [(a, b) for a in runs for b in runs if same(a, b) and not a.rate and b.rate]
+    floors = {(b.cameras, b.transport): b for _, b in pairs if b.relay}
     for full, fixed in pairs:
-        what = 'relay (floor)' if full.relay else '**node**'
-        rate = f'{len(full.latencies) / full.seconds:.1f} images/s'
-        at = f'{fixed.cameras} × {fixed.rate:g} Hz'
-        p50, p99 = (f'{np.percentile(fixed.latencies, p):.1f} ms' for p in (50, 99))
-        answered = f'{len(fixed.latencies)} of {fixed.sent}'
-        columns = (full.cameras, full.transport, what, rate, at, p50, p99, answered)
-        print(f'| {" | ".join(map(str, columns))} | {fixed.started:.1f} s |')
+        own = ('', '')
+        if not full.relay:
+            floor = floors[fixed.cameras, fixed.transport]
+            own = (f'{ms:.1f} ms' for ms in (beside_inference_ms(full), added_ms(fixed, floor)))
+        cells = (
+            *(full.cameras, full.transport, 'relay (floor)' if full.relay else '**node**'),
+            f'{len(full.latencies) / full.seconds:.1f} images/s',
+            f'{fixed.cameras} × {fixed.rate:g} Hz',
+            *(f'{np.percentile(fixed.latencies, p):.1f} ms' for p in (50, 99)),
+            f'{len(fixed.latencies)} of {fixed.sent}',
+            f'{fixed.started:.1f} s',
+            *own,
+        )
+        print(f'| {" | ".join(map(str, cells))} |')
+
+
+def beside_inference_ms(full: Run) -> float:
+    """What an image costs a saturated node beside its share of inference."""
+    return 1e3 * full.seconds / len(full.latencies) - float(full.inference_shares_ms.mean())
+
+
+def added_ms(fixed: Run, floor: Run) -> float:
+    """What the node adds beside inference to the latency of the relay at the same rate."""
+    node, relay = (np.median(run.latencies) for run in (fixed, floor))
+    return float(node - np.median(fixed.inference_ms) - relay)
 
 
 def same(a: Run, b: Run) -> bool:
@@ -298,8 +345,8 @@ def same(a: Run, b: Run) -> bool:
 
 
 def print_stages(runs: list[Run]) -> None:
-    """Where the time of an image goes in the node, medians."""
-    print('\n| cameras | transport | rate |', ' | '.join(STAGES), '| all but inference |')
+    """Where the time of an image goes in the thread that works on it, medians."""
+    print('\n| cameras | transport | rate |', ' | '.join(STAGES), '| stages but inference |')
     print('|' + ' --- |' * (len(STAGES) + 4))
     for run in runs:
         medians = [np.median([getattr(t, f'{s}_ms') for t in run.timings]) for s in STAGES]

@@ -9,12 +9,15 @@ is at most two service times and one period of the camera old, as an image waits
 work and for nothing else. The service time is the median of what the stages of ``~/timing`` take
 together. It is measured twice, and so there are two bounds:
 
-- *before*: with cameras at 30 images per second, when next to nothing is sent in vain;
+- *before*: with cameras that send half of what the node can work on, when hardly an image waits;
 - *under load*: during the overload, when cameras and reception take their share of the cores.
 
-Beside them stand one over the rate, which has in it all that the node does between two images, and
-the age of the image when the node was done (in brackets), without the way to the listener. The
-age is parted into what the image waited, from its stamp on, and the work on it, so that it shows
+What the node can work on is one over the service time, first for that half with cameras that send
+one image per second, then for the overload with those that send the half. Beside the images that
+were received stands how many there were for each that was worked on, and beside the service time
+under load one over the rate, which has in it all that the node does between two images. In
+brackets: the age of the image when the node was done, without the way to the listener. That age
+is parted into what the image waited, from its stamp on, and the work on it, so that it shows
 whether a bound was missed by a queue or by work that other programs held up. Prints a table in
 Markdown; exits with 1 where either bound is not kept or an image has no end.
 """
@@ -35,19 +38,22 @@ import numpy as np
 REPO = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPO), str(REPO / 'benchmarks')]
 
-from soaking.listener import ENDS, UNDERWAY  # noqa: E402
+from soaking.listener import UNDERWAY  # noqa: E402
 from soaking.processes import Process, film, perception_node  # noqa: E402
 
 from unidrive_perception.bundle import default_bundle  # noqa: E402
+from unidrive_perception.node.diagnostics import ENDS, STAGES  # noqa: E402
 from unidrive_perception.transport import dds_environment  # noqa: E402
 
 NAMES = ('front', 'left', 'right', 'rear')
-FIRST_RATE = 30.0  # images per second and camera while the rate of the node is measured
+FIRST_RATE = 1.0  # images per second and camera while the service time is first measured
+FIRST_S = 10.0
+LOAD_BEFORE = 0.5  # of what the node can work on
 WARM_UP_S = 3.0
-STAGES = ('decode', 'preprocess', 'inference', 'postprocess', 'track', 'publish')
+LATE_S = 1.0  # in which the last results of cameras that have ended come
 COLUMNS = (
     *('cameras', 'capacity', 'sent', 'received', 'processed', 'dropped', 'no end'),
-    *('service time before', 'under load', 'one over the rate before', 'under load'),
+    *('service time before', 'under load', 'one over the rate under load'),
     *('latency p50 (age)', 'p99 (age)', 'of that waited p99', 'worked on p99'),
     *('bound before', 'under load'),
 )
@@ -91,11 +97,12 @@ def measure(count: int, options: argparse.Namespace) -> bool:
         heard = {name: listen(listener, name) for name in names}
         node = perception_node(Path(folder), options.model, names, autostart=True)
         try:
-            flood(listener, folder, heard, options, FIRST_RATE)
+            send = partial(flood, listener, Path(folder), heard, options.size)
+            send(FIRST_RATE, FIRST_S)
+            send(LOAD_BEFORE * service(heard).capacity / count, options.seconds)
             before = service(heard)
-            capacity = before.rate
-            each = options.times * capacity / count
-            flood(listener, folder, heard, options, each)
+            each = options.times * before.capacity / count
+            send(each, options.seconds)
         finally:
             node.stop()
             listener.destroy_node()
@@ -120,19 +127,25 @@ def listen(listener, camera: str) -> Heard:
 
 
 def flood(
-    listener, folder: str, heard: dict[str, Heard], options: argparse.Namespace, rate: float
+    listener, folder: Path, heard: dict[str, Heard], size: str, rate: float, seconds: float
 ) -> None:
     """Let every camera send ``rate`` images per second; keeps what is heard after the warm-up."""
-    start = partial(film, Path(folder), rate=rate, broken=0.0, size=options.size)
-    cameras = [start(name) for name in heard]
+    spin(listener, LATE_S)
+    forget(heard)  # or a camera that starts slowly would seem to be there
+    cameras = [film(folder, name, rate=rate, broken=0.0, size=size) for name in heard]
     wait_for(listener, lambda: all(h.timings for h in heard.values()), cameras)
     spin(listener, WARM_UP_S)
+    forget(heard)
+    spin(listener, seconds)
+    for camera in cameras:
+        camera.stop()
+
+
+def forget(heard: dict[str, Heard]) -> None:
+    """Begin anew."""
     for camera in heard.values():
         camera.latencies_ms.clear()
         camera.timings.clear()
-    spin(listener, options.seconds)
-    for camera in cameras:
-        camera.stop()
 
 
 def wait_for(listener, condition, cameras: list[Process]) -> None:
@@ -173,6 +186,11 @@ class Service:
     ms: float  # the median of all stages of an image together
     rate: float  # images per second, of all cameras
 
+    @property
+    def capacity(self) -> float:
+        """Images per second that could be worked on if there always were one."""
+        return 1e3 / self.ms
+
     def bound_ms(self, period_ms: float) -> float:
         """What keep-latest promises: the one in work, the own work, and until the next is sent."""
         return 2 * self.ms + period_ms
@@ -210,10 +228,10 @@ def report(heard: dict[str, Heard], before: Service, each: float) -> bool:
     worked = worked_ms(heard)
     bounds = [service.bound_ms(1e3 / each) for service in (before, under_load)]
     cells = [
-        *(len(heard), f'{before.rate:.1f}/s', f'{each * len(heard):.0f}/s'),
-        *(received, processed, dropped, sum(underway)),
+        *(len(heard), f'{before.capacity:.1f}/s', f'{each * len(heard):.0f}/s'),
+        *(f'{received} ({received / processed:.1f} ×)', processed, dropped, sum(underway)),
         *(f'{service.ms:.1f} ms' for service in (before, under_load)),
-        *(f'{1e3 / service.rate:.1f} ms' for service in (before, under_load)),
+        f'{1e3 / under_load.rate:.1f} ms',
         *(f'{p50:.0f} ms ({age50:.0f})', f'{p99:.0f} ms ({age99:.0f})'),
         *(f'{np.percentile(part, 99):.0f} ms' for part in (ages - worked, worked)),
         *(f'{bound:.0f} ms, {"kept" if p99 <= bound else "NOT KEPT"}' for bound in bounds),

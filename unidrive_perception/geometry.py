@@ -104,13 +104,15 @@ class Letterbox:
 
         The stride ``s`` may be any number: the padding is cut off in proportion. The result covers
         the whole image with ``size`` (height, width) pixels, the image's own size by default. It
-        lies in memory that a message can take as it is.
+        lies in memory that a message takes as it is, so nobody may write to it.
         """
         rows, columns = self._inverse_indices(mask.shape, size or self.image_size)
         # Whole rows are copied three times as fast as single pixels, even with two transpositions.
         wide = cv2.transpose(cv2.transpose(mask).take(columns, 0, mode='clip'))
         out = new_uint8((len(rows), len(columns)))
-        return wide.take(rows, 0, out=out, mode='clip')
+        wide.take(rows, 0, out=out, mode='clip')
+        out.flags.writeable = False
+        return out
 
     def _inverse_indices(self, cells: Size, size: Size) -> tuple[np.ndarray, np.ndarray]:
         """Mask row of each result row, and mask column of each result column."""

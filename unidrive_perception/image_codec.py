@@ -33,6 +33,10 @@ MAX_PIXELS_PER_BYTE = 1024
 byte for 340 pixels of a single colour."""
 
 
+LONGEST_JPEG_SIDE = 65_500
+"""Pixels; libjpeg's JPEG_MAX_DIMENSION."""
+
+
 @dataclass(frozen=True)
 class _Encoding:
     """How the pixels of an encoding lie in memory, and what makes (H, W, 3) uint8 RGB of them."""
@@ -122,9 +126,14 @@ def rgb_to_image_data(rgb: np.ndarray, encoding: str = 'rgb8') -> tuple[np.ndarr
 
 
 def rgb_to_compressed(rgb: np.ndarray, codec: str = 'jpeg', quality: int = 95) -> np.ndarray:
-    """Return the pixels as flat uint8 data of a JPEG or PNG file; ``quality`` 0..100 is JPEG's."""
+    """Return the pixels as flat uint8 data of a JPEG or PNG file; ``quality`` 0..100 is JPEG's.
+
+    Raises ``ValueError`` for another codec, and for sides that a JPEG cannot have.
+    """
     if codec not in ('jpeg', 'png'):
         raise ValueError(f'codec must be jpeg or png, not {codec!r}')
+    if codec == 'jpeg' and max(rgb.shape) > LONGEST_JPEG_SIDE:
+        raise ValueError(f'a JPEG has no side of more than {LONGEST_JPEG_SIDE} pixels')
     options = [cv2.IMWRITE_JPEG_QUALITY, quality] if codec == 'jpeg' else []
     _, data = cv2.imencode(f'.{codec}', cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)
     return data.reshape(-1)
@@ -181,6 +190,8 @@ def _check_header(header: ImageHeader | None, what: str, data_bytes: int) -> Non
     if not header.is_complete:
         raise ImageDecodeError(f'{what} is cut off: its end is missing')
     size = f'{header.width}x{header.height} pixels'
+    if header.damage:
+        raise ImageDecodeError(f'{what} is damaged: {header.damage}')
     if header.width < 1 or header.height < 1:
         raise ImageDecodeError(f'{what} is damaged: it has {size}')
     pixels = header.width * header.height

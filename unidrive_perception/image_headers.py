@@ -10,6 +10,7 @@ cameras send, and TIFF, WebP, BMP and PNM, which are found in folders of images.
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -18,6 +19,12 @@ MOST_SEGMENTS = 10_000
 
 MOST_CHUNKS = 100_000
 """Of a PNG; many writers put 8 KiB in one."""
+
+_PNG_PIXELS = frozenset(
+    [(kind, bits) for kind, most in ((0, 16), (3, 8)) for bits in (1, 2, 4, 8, 16) if bits <= most]
+    + [(kind, bits) for kind in (2, 4, 6) for bits in (8, 16)]
+)
+"""(colour type, bit depth) that a PNG may have (PNG 3rd edition, table 11.1)."""
 
 _START_OF_SCAN = 0xDA
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -34,6 +41,7 @@ class ImageHeader(NamedTuple):
     height: int
     channels: int | None = None
     is_complete: bool = True
+    damage: str = ''
     end: int | None = None
 
 
@@ -41,7 +49,8 @@ def read_image_header(data: bytes) -> ImageHeader | None:
     """Return what the data say of themselves; None where that is no image of a known format.
 
     ``is_complete`` tells whether a JPEG or PNG has its end: OpenCV gives a cut one with its last
-    rows grey.
+    rows grey. ``damage`` says what is wrong with a PNG, each of whose parts has a checksum: OpenCV
+    4.11 gives some damaged ones with pixels of other images, and never frees memory of others.
     """
     for signature, read in _READERS.items():
         if data.startswith(signature):
@@ -78,11 +87,16 @@ def _png(data: bytes) -> ImageHeader | None:
     OpenCV 4.11 allocates, and fills with zeros, as many bytes as a chunk says that it has.
     """
     header, position = ImageHeader('PNG', _big(data, 16, 4), _big(data, 20, 4)), 8
+    if (len(data) >= 29 and (data[25], data[24]) not in _PNG_PIXELS) or any(data[26:28]):
+        header = header._replace(damage='its header tells of pixels that no PNG has')
+    view = memoryview(data)
     for _ in range(MOST_CHUNKS):
-        kind = data[position + 4 : position + 8]
+        begin, kind = position + 4, data[position + 4 : position + 8]
         position += 12 + _big(data, position, 4)
         if position > len(data) or (position == 33) != (kind == b'IHDR'):
             break
+        if zlib.crc32(view[begin : position - 4]) != _big(data, position - 4, 4):
+            return header._replace(damage=f'the checksum of a part ({kind!r}) is wrong')
         if kind == b'IEND':  # padding may follow, which OpenCV may take for chunks
             return header._replace(end=position)
     return header._replace(is_complete=False)

@@ -11,28 +11,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+import cv2
 import numpy as np
 
-from unidrive_perception.image_codec import rgb_to_compressed, rgb_to_image_data
+from unidrive_perception.image_codec import LONGEST_JPEG_SIDE, rgb_to_compressed, rgb_to_image_data
 from unidrive_perception.labels import ClassInfo, LabelTable
 from unidrive_perception.message_factories import Message, MessageFactory
+from unidrive_perception.node.diagnostics import ENDS, STAGES, Counters
 
 if TYPE_CHECKING:
-    from unidrive_perception.node.diagnostics import Counters
-    from unidrive_perception.predictor import Prediction, StageTimes
+    from unidrive_perception.predictor import Prediction
 
 OWN = 'unidrive_msgs/msg/'
 MASK_TASKS = {'semantic': 1, 'drivable': 2}
 """Task name -> the constant in SegmentationMask.msg."""
-
-
-class PredictionMessages(NamedTuple):
-    """The messages of one frame; ``result`` holds the other three."""
-
-    detections: Message
-    semantic_mask: Message
-    drivable_mask: Message
-    result: Message
 
 
 def make_header(make: MessageFactory, stamp_ns: int, frame_id: str) -> Message:
@@ -77,21 +69,16 @@ def compressed_message(
 
 
 def jpeg_message(make: MessageFactory, header: Message, rgb: np.ndarray, quality: int) -> Message:
-    """Make a sensor_msgs/CompressedImage of ``rgb`` (H, W, 3) uint8 as JPEG, quality 1 to 100."""
+    """Make a sensor_msgs/CompressedImage of a picture for people, (H, W, 3) uint8, as JPEG.
+
+    ``quality`` is 1 to 100. A picture with a side that is longer than a JPEG's can be is shrunk.
+    """
+    factor = LONGEST_JPEG_SIDE / max(rgb.shape)
+    if factor < 1:
+        height, width = (max(1, int(side * factor)) for side in rgb.shape[:2])
+        rgb = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
     data = rgb_to_compressed(rgb, 'jpeg', quality)
     return compressed_message(make, header, data, 'rgb8; jpeg compressed bgr8')
-
-
-def prediction_messages(
-    make: MessageFactory, header: Message, prediction: Prediction, labels: Mapping[str, LabelTable]
-) -> PredictionMessages:
-    """Make all messages of one frame; each mask is converted once and used in two."""
-    size = prediction.image_size
-    detections = detections_message(make, header, prediction, labels)
-    semantic = mask_message(make, header, prediction.semantic, 'semantic', size)
-    drivable = mask_message(make, header, prediction.drivable, 'drivable', size)
-    result = result_message(make, header, detections, semantic, drivable)
-    return PredictionMessages(detections, semantic, drivable, result)
 
 
 def detections_message(
@@ -216,34 +203,23 @@ def labels_message(
 def timing_message(
     make: MessageFactory,
     header: Message,
-    stages: StageTimes,
-    *,
-    decode_ms: float,
-    track_ms: float,
-    publish_ms: float,
+    stages_ms: Mapping[str, float],
     age_ms: float,
     batch_size: int,
     counters: Counters,
 ) -> Message:
-    """Make a FrameTiming of one frame: times in ms, counts of one camera since activation."""
+    """Make a FrameTiming of one frame, with the counts of its camera since activation.
+
+    ``stages_ms``: milliseconds of each of :data:`STAGES`; inference is that of the whole batch.
+    """
     return make(
         OWN + 'FrameTiming',
         header=header,
-        decode_ms=decode_ms,
-        preprocess_ms=stages.preprocess_ms,
-        inference_ms=stages.inference_ms,
-        postprocess_ms=stages.postprocess_ms,
-        track_ms=track_ms,
-        publish_ms=publish_ms,
+        **{f'{stage}_ms': stages_ms[stage] for stage in STAGES},
         age_ms=age_ms,
         batch_size=batch_size,
         received=counters.received,
-        processed=counters.processed,
-        dropped=counters.dropped,
-        late=counters.late,
-        limited=counters.limited,
-        bad=counters.bad,
-        failed=counters.failed,
+        **{end: getattr(counters, end) for end in ENDS},
     )
 
 

@@ -4,7 +4,7 @@
 
 import pytest
 
-from unidrive_perception.errors import UserError
+from unidrive_perception.errors import Ended, UserError
 
 pytestmark = pytest.mark.ros
 
@@ -13,12 +13,15 @@ class Node:
     """What the decorators need of a node."""
 
     def __init__(self):
-        self.errors, self.undone = [], []
+        self.infos, self.errors, self.undone = [], [], []
 
     def get_logger(self):
         return self
 
-    def error(self, text, **_):
+    def info(self, text):
+        self.infos.append(text)
+
+    def error(self, text):
         self.errors.append(text)
 
     def _undo(self, name, state):
@@ -44,11 +47,27 @@ def raising(error):
     return do
 
 
-def test_a_transition_that_works_says_nothing():
+def test_a_transition_that_works_is_one_line():
     from rclpy.lifecycle import TransitionCallbackReturn as Result
 
     node, result = transition_that(lambda: Result.SUCCESS, Result.FAILURE)
-    assert (result, node.errors, node.undone) == (Result.SUCCESS, [], [])
+    assert (result, node.infos) == (Result.SUCCESS, ['active'])
+    assert node.errors == node.undone == []
+
+
+def test_every_transition_has_its_line():
+    from unidrive_perception.node.callbacks_node import DONE
+    from unidrive_perception.node.lifecycle_node import PerceptionNode
+
+    assert {name for name in vars(PerceptionNode) if name.startswith('on_')} == set(DONE)
+
+
+def test_the_wish_to_end_is_no_error():
+    from rclpy.lifecycle import TransitionCallbackReturn as Result
+
+    node, result = transition_that(raising(Ended('ended while loading')), Result.FAILURE)
+    assert (result, node.infos, node.errors) == (Result.FAILURE, ['ended while loading'], [])
+    assert node.undone
 
 
 def test_a_failure_is_told_and_taken_back():
@@ -80,3 +99,21 @@ def test_a_callback_that_raises_ends_nothing():
     assert half(node, 5) == 2 and node.errors == []
     assert half(node, 0) is None
     assert node.errors[0].startswith('half failed') and 'ZeroDivisionError' in node.errors[0]
+
+
+def test_one_that_raises_again_and_again_silences_itself_only():
+    from unidrive_perception.node.callbacks_node import never_ends_the_node
+
+    @never_ends_the_node
+    def receive(self):
+        raise KeyError('front')
+
+    @never_ends_the_node
+    def look_around(self):
+        raise KeyError('left')
+
+    node = Node()
+    for _ in range(3):
+        receive(node)
+        look_around(node)
+    assert [text.split()[0] for text in node.errors] == ['receive', 'look_around']

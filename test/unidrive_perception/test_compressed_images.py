@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import zlib
 from types import SimpleNamespace
 
 import cv2
@@ -16,6 +17,9 @@ from unidrive_perception.image_codec import (
     compressed_to_rgb,
     rgb_to_compressed,
 )
+from unidrive_perception.message_factories import BagFactory
+from unidrive_perception.message_types import default_typestore
+from unidrive_perception.messages import jpeg_message, make_header
 
 
 def street(height=90, width=160):
@@ -92,6 +96,40 @@ def test_jpeg_with_padding_behind_its_end():
     rgb = street()
     data = rgb_to_compressed(rgb).tobytes() + bytes(500)
     assert compressed_to_rgb(compressed(np.frombuffer(data, np.uint8))).shape == rgb.shape
+
+
+def checked(png, position, value):
+    """The PNG with another byte, and the checksum of its first chunk made right again."""
+    damaged = bytearray(png)
+    damaged[position] = value
+    damaged[29:33] = zlib.crc32(damaged[12:29]).to_bytes(4, 'big')
+    return bytes(damaged)
+
+
+def test_a_png_whose_checksums_are_wrong_is_damaged():
+    png = rgb_to_compressed(random_pixels(3, height=40, width=60), 'png').tobytes()
+    for position in (len(png) // 2, 24, len(png) - 2):  # in IDAT, IHDR and IEND
+        damaged = bytearray(png)
+        damaged[position] ^= 1
+        with pytest.raises(ImageDecodeError, match='the checksum of a part'):
+            compressed_to_rgb(compressed(np.frombuffer(bytes(damaged), np.uint8), 'png'))
+
+
+@pytest.mark.parametrize(('position', 'value'), [(24, 3), (24, 32), (25, 1), (25, 7), (26, 1)])
+def test_a_png_of_impossible_pixels_is_damaged(position, value):
+    png = rgb_to_compressed(random_pixels(3), 'png').tobytes()
+    data = np.frombuffer(checked(png, position, value), np.uint8)
+    with pytest.raises(ImageDecodeError, match='pixels that no PNG has'):
+        compressed_to_rgb(compressed(data, 'png'))
+
+
+def test_a_jpeg_has_no_endless_sides():
+    long = np.zeros((2, 70_000, 3), np.uint8)
+    with pytest.raises(ValueError, match='no side of more than 65500'):
+        rgb_to_compressed(long, 'jpeg')
+    make = BagFactory(default_typestore())
+    message = jpeg_message(make, make_header(make, 0, 'line camera'), long, 80)
+    assert compressed_to_rgb(message).shape == (1, 65_500, 3)  # a picture for people is shrunk
 
 
 @pytest.mark.parametrize('data', [b'', b'x', b'not an image at all', b'\xff\xd8', b'\xff\xd8\xff'])

@@ -115,7 +115,7 @@ def test_late_images(health):
 
 
 def test_nobody_listens_is_no_trouble(health):
-    report = health.report(200.0, 5.0, idle=Report(OK, 'idle: nobody listens', {}))
+    report = health.report(200.0, 5.0, instead=Report(OK, 'idle: nobody listens', {}))
     assert (report.level, report.message) == (OK, 'idle: nobody listens')
     health.resumed(200.0)
     assert health.silence(201.0) == 1.0
@@ -125,6 +125,11 @@ def test_status_line(health):
     assert health.status_line('nano') == '0 dropped · nano'
     second(health, 101.0, received=3, dropped=1, processed=2)
     assert health.status_line('nano') == '16 ms · 100.0 Hz · 1 dropped · nano'
+    health.resumed(3700.0)  # nobody had listened for an hour
+    health.processed(3700.1, 1.0, STAGES, 50.0)
+    assert health.status_line('nano') == '1 dropped · nano'
+    health.processed(3700.2, 1.0, STAGES, 50.0)
+    assert health.status_line('nano') == '50 ms · 10.0 Hz · 1 dropped · nano'
 
 
 def test_memory_of_this_process():

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from unidrive_perception.node.diagnostics import ENDS, STAGES
+
 pytest.importorskip('rclpy')
-ENDS = ('processed', 'dropped', 'late', 'limited', 'bad', 'failed')
-STAGES = ('decode', 'preprocess', 'inference', 'postprocess', 'track', 'publish')
 
 
 @pytest.fixture
@@ -41,6 +41,7 @@ def test_service_time_is_of_all_stages_and_the_rate_of_all_cameras(overload):
     one = heard(overload, [50.0] * 50)
     found = overload.service({**one, 'left': one['front']})
     assert found.ms == 60.0 and found.rate == pytest.approx(20)
+    assert found.capacity == pytest.approx(1000 / 60)
     assert found.bound_ms(10.0) == 130.0
 
 
@@ -61,7 +62,7 @@ def test_both_bounds_must_hold(overload, capsys, before_ms, stage_ms, slow, kept
     cells = capsys.readouterr().out.strip(' |\n').split(' | ')
     assert len(cells) == len(overload.COLUMNS)
     assert cells[-2:] == verdicts
-    assert cells[3:6] == ['990', '99', '891']
+    assert cells[3:6] == ['990 (10.0 ×)', '99', '891']
     waited = 50.0 - 6 * stage_ms
     assert cells[-4:-2] == [f'{waited:.0f} ms', f'{6 * stage_ms:.0f} ms']
 
@@ -70,3 +71,27 @@ def test_an_image_without_an_end_is_noticed(overload, capsys):
     camera = heard(overload, [40.0] * 100)
     camera['front'].timings[-1].received += 3
     assert not overload.report(camera, overload.Service(60.0, 10.0), each=100.0)
+
+
+def test_cameras_that_start_slowly_are_not_measured_while_starting(
+    overload, monkeypatch, tmp_path
+):
+    """Results of the run before neither stand for new ones nor are kept, not even late ones."""
+    cameras = heard(overload, [50.0] * 50)
+    first = cameras['front'].timings[0]
+    spins = []
+
+    def spin(listener, seconds):
+        spins.append(seconds)
+        if len(spins) == 1 or len(spins) > 4:  # the last of the run before; its own after a while
+            cameras['front'].timings.append(first)
+
+    def film(folder, name, **options):
+        assert not cameras[name].timings and not cameras[name].latencies_ms
+        return SimpleNamespace(is_running=True, log='', stop=lambda: None)
+
+    monkeypatch.setattr(overload, 'spin', spin)
+    monkeypatch.setattr(overload, 'film', film)
+    overload.flood(None, tmp_path, cameras, '64x48', rate=10.0, seconds=7.0)
+    assert spins == [overload.LATE_S, 0.1, 0.1, 0.1, 0.1, overload.WARM_UP_S, 7.0]
+    assert cameras['front'].timings == [first]  # heard during the 7 s, not before

@@ -212,7 +212,7 @@ def test_errors_before_any_work(tmp_path, model):
         process_bag(tmp_path / 'gone', tmp_path / 'out', '--model', model)
     with pytest.raises(BundleError):
         process_bag(source, tmp_path / 'out', '--model', tmp_path / 'gone')
-    with pytest.raises(UserError, match='score_threshold must be from -1 to 1, not 7'):
+    with pytest.raises(UserError, match='score_threshold must be from 0 to 1, or -1'):
         process_bag(source, tmp_path / 'out', '--model', model, '--score-threshold', 7)
     for threads in (-3, 257):
         with pytest.raises(UserError, match=f'threads must be from 0 to 256, not {threads}'):

@@ -14,11 +14,11 @@ from unidrive_perception.message_factories import BagFactory
 from unidrive_perception.messages import (
     labels_message,
     make_header,
-    prediction_messages,
     timing_message,
 )
-from unidrive_perception.node.diagnostics import Counters
-from unidrive_perception.predictor import Prediction, StageTimes
+from unidrive_perception.node.diagnostics import STAGES, Counters
+from unidrive_perception.node.frame_messages import FrameMessages
+from unidrive_perception.predictor import Prediction
 from unidrive_perception.sources import open_source
 from unidrive_training.demo.report import read_outcome, table, with_results
 from unidrive_training.scenes.dataset import SceneSet, write_bag
@@ -36,13 +36,11 @@ def write_results(path, stamps, age_ms=80.0):
             boxes, mask = np.zeros((i, 4), np.float32), np.zeros((360, 640), np.uint8)
             ids = np.zeros(i, np.int64)
             prediction = Prediction((360, 640), boxes, boxes[:, 0], ids, mask, mask)
-            messages = prediction_messages(make, header, prediction, BDD100K_LABELS)
+            messages = FrameMessages(make, header, None, prediction, BDD100K_LABELS, {})
             bag.write('/perception/result', messages.result, i + 1)
             counters = Counters(*[i + 1] * 8)
-            times = {'decode_ms': 1.0, 'track_ms': 0.0, 'publish_ms': 2.0, 'age_ms': age_ms}
-            timing = timing_message(
-                make, header, StageTimes(), **times, batch_size=1, counters=counters
-            )
+            stages_ms = dict.fromkeys(STAGES, 1.0)
+            timing = timing_message(make, header, stages_ms, age_ms, 1, counters)
             bag.write('/perception/timing', timing, i + 1)
     return path
 

@@ -5,35 +5,54 @@
 from __future__ import annotations
 
 import functools
+import math
+import time
 import traceback
 from collections.abc import Callable
 from typing import Any
 
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
-from unidrive_perception.errors import UserError
+from unidrive_perception.errors import Ended, UserError
 
 AGAIN_S = 10.0
 """Between two traces of one callback."""
 
+DONE = {
+    'on_configure': 'configured',
+    'on_activate': 'active',
+    'on_deactivate': 'inactive: the model stays loaded',
+    'on_cleanup': 'unconfigured: the model is freed',
+    'on_shutdown': 'finalized',
+    'on_error': 'unconfigured, after an error',
+}
+"""What the log says once a transition is done."""
+
 
 def transition(on_exception: TransitionCallbackReturn) -> Callable:
-    """Make a lifecycle callback tell of its exceptions, which rclpy swallows without a word.
+    """Let a lifecycle callback tell of its end, and of its exceptions: rclpy swallows them.
 
     Where ``on_exception`` is FAILURE, the node's ``_undo(name, state)`` takes back what was begun.
     """
 
     def decorate(callback: Callable) -> Callable:
+        name = callback.__name__
+
         @functools.wraps(callback)
         def run(self: LifecycleNode, state: LifecycleState) -> TransitionCallbackReturn:
             try:
-                return callback(self, state)
+                result = callback(self, state)
+            except Ended as reason:
+                self.get_logger().info(str(reason))
             except UserError as error:
-                self.get_logger().error(f'{callback.__name__} failed: {error}')
+                self.get_logger().error(f'{name} failed: {error}')
             except Exception:
-                self.get_logger().error(f'{callback.__name__} failed\n{traceback.format_exc()}')
+                self.get_logger().error(f'{name} failed\n{traceback.format_exc()}')
+            else:
+                self.get_logger().info(DONE[name])
+                return result
             if on_exception == TransitionCallbackReturn.FAILURE:
-                self._undo(callback.__name__, state)
+                self._undo(name, state)
             return on_exception
 
         return run
@@ -43,15 +62,18 @@ def transition(on_exception: TransitionCallbackReturn) -> Callable:
 
 def never_ends_the_node(callback: Callable) -> Callable:
     """Log what goes wrong in a callback, which returns None then, instead of letting it out."""
+    quiet_until = -math.inf  # rclpy's throttle would be one for all callbacks
 
     @functools.wraps(callback)
-    def run(self: LifecycleNode, *arguments: Any) -> Any:
+    def run(self: Any, *arguments: Any) -> Any:
+        nonlocal quiet_until
         try:
             return callback(self, *arguments)
         except Exception:
-            trace = traceback.format_exc()
-            self.get_logger().error(
-                f'{callback.__name__} failed\n{trace}', throttle_duration_sec=AGAIN_S
-            )
+            now = time.monotonic()
+            if now >= quiet_until:
+                quiet_until = now + AGAIN_S
+                trace = traceback.format_exc()
+                self.get_logger().error(f'{callback.__name__} failed\n{trace}')
 
     return run

@@ -21,6 +21,12 @@ import numpy as np
 OK, WARN, ERROR, STALE = range(4)
 """Levels as numbered in diagnostic_msgs/DiagnosticStatus."""
 
+STAGES = ('decode', 'preprocess', 'inference', 'postprocess', 'track', 'publish')
+"""Of the work on an image, in their order; ``FrameTiming`` has a field ``STAGE_ms`` for each."""
+
+ENDS = ('processed', 'dropped', 'late', 'limited', 'bad', 'failed')
+"""What becomes of an image that was received: each has just one of these ends."""
+
 WINDOW = 5
 """Reports that a rate and a verdict look back on."""
 
@@ -157,9 +163,11 @@ class CameraHealth:
         return now - self._last_image
 
     def resumed(self, now: float) -> None:
-        """Begin the silence anew: only now does anybody wait for images."""
+        """Begin silence, rate and latency anew: only now does anybody wait for images."""
         with self._lock:
             self._last_image = now
+            self._latencies_ms.clear()
+            self._done.clear()
 
     @property
     def counters(self) -> Counters:
@@ -167,10 +175,11 @@ class CameraHealth:
         with self._lock:
             return self._counters
 
-    def report(self, now: float, stale_after: float, idle: Report | None = None) -> Report:
+    def report(self, now: float, stale_after: float, instead: Report | None = None) -> Report:
         """Judge the last few reports' time; to be called once a second.
 
-        ``idle`` says why no images are expected, where that is so.
+        ``instead`` is a verdict that holds unless images failed: why none are expected, or why
+        none come out.
         """
         with self._lock:
             counters, silence = self._counters, self.silence(now)
@@ -181,8 +190,8 @@ class CameraHealth:
         p50, p95, p99 = np.percentile(latencies, (50, 95, 99))
         recent, seconds = counters - before, max(now - start, 1e-9)
         level, message = self._verdict(recent, silence, stale_after, problem)
-        if idle and level != ERROR:
-            level, message = idle.level, idle.message
+        if instead and level != ERROR:
+            level, message = instead.level, instead.message
         values = {
             'input rate [Hz]': f'{recent.received / seconds:.1f}',
             'output rate [Hz]': f'{recent.processed / seconds:.1f}',

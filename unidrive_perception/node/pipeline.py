@@ -15,11 +15,11 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from unidrive_perception.errors import UserError
+from unidrive_perception.errors import UserError, quoted
 from unidrive_perception.image_codec import ImageDecodeError
 from unidrive_perception.message_factories import MessageFactory
 from unidrive_perception.messages import stamp_of, timing_message
-from unidrive_perception.node.diagnostics import Counters
+from unidrive_perception.node.diagnostics import STAGES
 from unidrive_perception.node.frame_messages import FrameMessages
 from unidrive_perception.node.frames import Batch, LatestFrames
 from unidrive_perception.node.parameters import USE_BUNDLE_THRESHOLD
@@ -77,9 +77,15 @@ class Pipeline:
         work.
         """
         with self._turn:
-            self._model, self._is_announced = model, False
-            if self._began is None:
+            self._model, self._is_announced = model, self._began is None
+            if self._is_announced:
                 self._begin_with(model)
+
+    def announce_again(self) -> None:
+        """Announce the model in use once more, unless it is about to be; any thread."""
+        with self._turn:
+            if self._is_announced:
+                self._announce(self._model)
 
     def busy_s(self, now: float) -> float:
         """Seconds that the batch in work has taken; 0 where there is none."""
@@ -90,10 +96,13 @@ class Pipeline:
         """Keep the newest image of a camera, unless it comes too early for ``max_rate``."""
         stream, now = self._streams[camera], time.monotonic()
         if stream.health.received(now) == 1:
-            self._log.info(f'first image on {stream.topic}: frame_id {message.header.frame_id!r}')
+            frame_id = quoted(message.header.frame_id)
+            self._log.info(f'first image on {stream.topic}: frame_id {frame_id}')
         if not stream.limit.admits(now, self._settings()['max_rate']):
             stream.health.limited()
-        elif self.frames.put(camera, Received(message, now)):
+            return
+        stream.admitted = now
+        if self.frames.put(camera, Received(message, now)):
             stream.health.dropped()
 
     def limits(self) -> tuple[int, float]:
@@ -101,15 +110,16 @@ class Pipeline:
         settings = self._settings()
         largest = settings['max_batch'] or (16 if self.model.device == 'cuda' else 1)
         now = time.monotonic()
-        alive = sum(s.health.silence(now) < ALIVE_S for s in self._streams.values())
+        alive = sum(now - stream.admitted < ALIVE_S for stream in self._streams.values())
         return max(1, min(largest, alive)), settings['batch_wait_ms'] / 1e3
 
     def work(self, batch: Batch) -> None:
         """Take images from messages to published results."""
         with self._turn:
             self._began, model = time.monotonic(), self._model
+            is_new, self._is_announced = not self._is_announced, True
         try:
-            if not self._is_announced:
+            if is_new:
                 self._begin_with(model)
             self._work_with(model, batch)
         finally:
@@ -133,7 +143,7 @@ class Pipeline:
 
     def _begin_with(self, model: Predictor) -> None:
         """Announce another model, and end all tracks where its classes are others."""
-        self._is_announced, classes = True, model.labels.get('detection')
+        classes = model.labels.get('detection')
         if classes != self._classes:
             for stream in self._streams.values():
                 stream.tracker.reset()
@@ -191,36 +201,43 @@ class Pipeline:
             start = time.perf_counter()
             prediction = self._follow(image, prediction, model, settings)
             followed = time.perf_counter()
-            stream, header = image.stream, image.message.header
-            status = stream.health.status_line(model.bundle.manifest.name)
-            messages = FrameMessages(
-                self._make,
-                *(header, image.rgb, prediction, model.labels, settings),
-                *(stream.info(), status),
-            )
-            stream.outputs.publish(messages)
+            self._publish(image, prediction, model, settings)
             published = time.perf_counter()
         except Exception as error:
             self._failed(image.stream, error)
             return
-        now, age_ms = time.monotonic(), self._age_ms(header)
-        stage_ms = {
-            'decode_ms': image.decode_ms,
-            'track_ms': (followed - start) * 1e3,
-            'publish_ms': (published - followed) * 1e3,
-        }
         times = prediction.timing
-        work_ms = {
-            'decode': image.decode_ms,
-            'preprocess': times.preprocess_ms,
-            'inference': times.inference_ms / batch_size,
-            'postprocess': times.postprocess_ms,
-            'track': stage_ms['track_ms'],
-            'publish': stage_ms['publish_ms'],
-        }
-        counters = stream.health.processed(now, age_ms, work_ms, (now - image.arrived) * 1e3)
+        milliseconds = (
+            *(image.decode_ms, times.preprocess_ms, times.inference_ms, times.postprocess_ms),
+            *((followed - start) * 1e3, (published - followed) * 1e3),
+        )
+        stages_ms = dict(zip(STAGES, milliseconds, strict=True))
+        self._account(image, stages_ms, batch_size)
+
+    def _publish(
+        self, image: Decoded, prediction: Prediction, model: Predictor, settings: Settings
+    ) -> None:
+        stream = image.stream
+        status = stream.health.status_line(model.bundle.manifest.name)
+        messages = FrameMessages(
+            self._make,
+            *(image.message.header, image.rgb, prediction, model.labels, settings),
+            *(stream.info(), status),
+        )
+        stream.outputs.publish(messages)
+
+    def _account(self, image: Decoded, stages_ms: dict[str, float], batch_size: int) -> None:
+        """Count an image whose results are out, and publish how long it took."""
+        stream, header, now = image.stream, image.message.header, time.monotonic()
+        age_ms = self._age_ms(header)
+        shares = {**stages_ms, 'inference': stages_ms['inference'] / batch_size}
+        counters = stream.health.processed(now, age_ms, shares, (now - image.arrived) * 1e3)
+        publisher = stream.outputs.publishers['timing']
         try:
-            self._tell_timing(image, prediction, stage_ms, age_ms, batch_size, counters)
+            if publisher.get_subscription_count():
+                publisher.publish(
+                    timing_message(self._make, header, stages_ms, age_ms, batch_size, counters)
+                )
         except Exception as error:  # its results are out: it did not fail
             self._tell_error(stream, error)
 
@@ -230,32 +247,10 @@ class Pipeline:
         """The prediction with track ids where that is wanted; a jump of time ends all tracks."""
         stream, stamp = image.stream, stamp_of(image.message.header)
         if back := stream.tracker.notice(stamp):
-            self._log.info(f'{stream.topic}: stamps jumped back by {back:.3f} s')
+            self._tell(stream, f'stamps jumped back by {back:.3f} s', self._log.info)
         if not settings['tracking']:
             return prediction
         return stream.tracker.update(prediction, model.score_threshold, stamp)
-
-    def _tell_timing(
-        self,
-        image: Decoded,
-        prediction: Prediction,
-        stage_ms: dict[str, float],
-        age_ms: float,
-        batch_size: int,
-        counters: Counters,
-    ) -> None:
-        publisher = image.stream.outputs.publishers['timing']
-        if publisher.get_subscription_count():
-            timing = timing_message(
-                self._make,
-                image.message.header,
-                prediction.timing,
-                **stage_ms,
-                age_ms=age_ms,
-                batch_size=batch_size,
-                counters=counters,
-            )
-            publisher.publish(timing)
 
     def _failed(self, stream: CameraStream, error: Exception) -> None:
         """Count an image that our own code failed on."""
@@ -270,12 +265,14 @@ class Pipeline:
             trace = '\n' + ''.join(lines)
         self._tell(stream, f'image failed: {trace}')
 
-    def _tell(self, stream: CameraStream, problem: str) -> None:
-        """Log a problem of a camera, at most one in a second."""
+    def _tell(
+        self, stream: CameraStream, problem: str, log: Callable[[str], Any] | None = None
+    ) -> None:
+        """Log a problem of a camera, at most one in a second; as an error, or with ``log``."""
         now = time.monotonic()
         if now >= stream.quiet_until:
             stream.quiet_until = now + QUIET_S
-            self._log.error(f'{stream.topic}: {problem}')
+            (log or self._log.error)(f'{stream.topic}: {problem}')
 
     def _age_ms(self, header: Any) -> float:
         """Milliseconds from the stamp to now on the ROS clock; NaN while either is not set."""

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 
 import rclpy
 from rclpy.exceptions import ParameterException
@@ -38,12 +39,7 @@ def run(argv: list[str]) -> int:
         node = PerceptionNode(ended)
         if node.autostart and not node.start():
             return 0 if ended.is_set() else 1
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        while not ended.is_set():  # the node's timers let it look several times a second
-            executor.spin_once()
-    except ExternalShutdownException:
-        pass
+        _spin(node, ended)
     except ParameterException as error:
         raise UserError(str(error)) from error
     finally:
@@ -55,3 +51,22 @@ def run(argv: list[str]) -> int:
             sys.stdout.flush()
             os._exit(0)
     return 0
+
+
+def _spin(node: PerceptionNode, ended: threading.Event) -> None:
+    """Serve the node until ``ended`` is set, or somebody has shut ROS down.
+
+    What rclpy itself raises, as for a request that it cannot read, does not end the node.
+    """
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    while not ended.is_set():  # the node's timers let it look several times a second
+        try:
+            executor.spin_once()
+        except ExternalShutdownException:
+            return
+        except Exception:
+            if not rclpy.ok():
+                raise
+            trace = traceback.format_exc()
+            node.get_logger().error(f'a callback of ROS failed\n{trace}', throttle_duration_sec=1)

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 
@@ -40,10 +42,22 @@ HUNG_S = 10.0
 """An image that is in work for so long will not come back."""
 
 
-def own_report(slot: ModelSlot, is_working: bool, state: str, busy_s: float) -> Report:
+def hang_report(slot: ModelSlot, busy_s: float) -> Report | None:
+    """The report of a node whose images in work have taken too long, ``busy_s`` seconds so far."""
+    if busy_s <= HUNG_S or not slot.model:
+        return None
+    return Report(
+        ERROR,
+        f'an image has been in work for {busy_s:.0f} s: the model hangs on '
+        f'{slot.model.device}; start the node again, perhaps with another device',
+        {},
+    )
+
+
+def own_report(slot: ModelSlot, is_working: bool, state: str, hung: Report | None) -> Report:
     """The report of the node itself: its model, memory and ``state`` in one sentence.
 
-    ``busy_s``: seconds that the images in work have taken so far.
+    ``hung`` is that of :func:`hang_report`.
     """
     values = {'memory [MB]': f'{resident_mb():.0f}'}
     if slot.model:
@@ -52,8 +66,8 @@ def own_report(slot: ModelSlot, is_working: bool, state: str, busy_s: float) -> 
         values['model sha256'] = manifest.program.sha256
         values['model path'] = str(slot.model.bundle.folder)
         values['device'] = slot.model.device
-    if busy_s > HUNG_S:
-        return Report(ERROR, f'an image has been in work for {busy_s:.0f} s: it hangs', values)
+    if hung:
+        return replace(hung, values=values)
     if slot.loading:
         return Report(WARN, f'{slot.loading} is being loaded', values)
     return Report(OK if is_working else STALE, state, values)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,8 +22,8 @@ class CameraStream:
     """One camera on its way through the node.
 
     ``decode`` makes (H, W, 3) uint8 RGB of a message; ``info()`` gives the newest CameraInfo, or
-    None. ``quiet_until``: when (s of the steady clock) the next sentence about a bad image may
-    come.
+    None. Both in s of the steady clock: ``admitted`` is when the last image came that is not
+    passed over, ``quiet_until`` when the next sentence about a bad image may.
     """
 
     name: str
@@ -33,6 +34,7 @@ class CameraStream:
     info: Callable[[], Any] = lambda: None
     limit: RateLimit = field(default_factory=RateLimit)
     tracker: Tracker = field(default_factory=Tracker)
+    admitted: float = -math.inf
     quiet_until: float = 0.0
 
 
