@@ -3,6 +3,7 @@
 """A model that does not come back: it is told of, and neither deactivation nor the end waits."""
 
 import signal
+import time
 
 import pytest
 from live_node import Graph, NodeProcess, image_message, wait_until
@@ -12,14 +13,13 @@ pytestmark = pytest.mark.ros
 
 HANGS = """
 import sys, time
-from unidrive_perception.node import lifecycle_node, status_node
+from unidrive_perception.node import status_node
 from unidrive_perception.perception_node import main
 from unidrive_perception.predictor import Predictor
 
 Predictor.predict_batch = lambda self, images: time.sleep(1000)
 Predictor.warm_up = lambda self: None
 status_node.HUNG_S = 0.5
-lifecycle_node.PATIENCE_S = 0.5
 sys.exit(main())
 """
 
@@ -79,5 +79,31 @@ def test_deactivation_gives_up_and_the_node_is_unconfigured(graph, node):
     graph.call(ChangeState, '/perception/change_state', request)
     state = graph.call(GetState, '/perception/get_state', GetState.Request())
     assert state.current_state.id == State.PRIMARY_STATE_UNCONFIGURED
-    assert 'the images in work did not end in' in node.log
+    assert 'the images in work do not end, so the model hangs' in node.log
+    assert node.stop() == 0
+
+
+def test_a_signal_amid_a_deactivation_is_not_kept_waiting(graph, node):
+    from lifecycle_msgs.msg import Transition
+    from lifecycle_msgs.srv import ChangeState
+
+    client = graph.node.create_client(ChangeState, '/perception/change_state')
+    assert client.wait_for_service(60)
+    client.call_async(ChangeState.Request(transition=Transition(label='deactivate')))
+    time.sleep(0.5)
+    begin = time.monotonic()
+    assert node.stop(signal.SIGTERM) == 0
+    assert time.monotonic() - begin < 5  # promised are 2 s; without the signal it waits for 10
+
+
+def test_a_request_that_ros_cannot_read_does_not_end_the_node(graph, node):
+    from rcl_interfaces.msg import Parameter, ParameterValue
+    from rcl_interfaces.srv import SetParameters
+
+    client = graph.node.create_client(SetParameters, '/perception/set_parameters')
+    assert client.wait_for_service(60)
+    wrong = Parameter(name='max_rate', value=ParameterValue(type=99))
+    client.call_async(SetParameters.Request(parameters=[wrong]))
+    node.wait_for('a callback of ROS failed')
+    assert node.process.poll() is None
     assert node.stop() == 0
