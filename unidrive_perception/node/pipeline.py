@@ -247,7 +247,7 @@ class Pipeline:
         """The prediction with track ids where that is wanted; a jump of time ends all tracks."""
         stream, stamp = image.stream, stamp_of(image.message.header)
         if back := stream.tracker.notice(stamp):
-            self._tell(stream, f'stamps jumped back by {back:.3f} s', self._log.info)
+            self._tell_jump(stream, back)
         if not settings['tracking']:
             return prediction
         return stream.tracker.update(prediction, model.score_threshold, stamp)
@@ -265,14 +265,19 @@ class Pipeline:
             trace = '\n' + ''.join(lines)
         self._tell(stream, f'image failed: {trace}')
 
-    def _tell(
-        self, stream: CameraStream, problem: str, log: Callable[[str], Any] | None = None
-    ) -> None:
-        """Log a problem of a camera, at most one in a second; as an error, or with ``log``."""
+    def _tell(self, stream: CameraStream, problem: str) -> None:
+        """Log a problem of a camera, at most one in a second."""
         now = time.monotonic()
         if now >= stream.quiet_until:
             stream.quiet_until = now + QUIET_S
-            (log or self._log.error)(f'{stream.topic}: {problem}')
+            self._log.error(f'{stream.topic}: {problem}')
+
+    def _tell_jump(self, stream: CameraStream, seconds: float) -> None:
+        """Log that stamps jumped back, at most once a second: two sources may take turns."""
+        now = time.monotonic()
+        if now >= stream.no_jump_until:
+            stream.no_jump_until = now + QUIET_S
+            self._log.info(f'{stream.topic}: stamps jumped back by {seconds:.3f} s')
 
     def _age_ms(self, header: Any) -> float:
         """Milliseconds from the stamp to now on the ROS clock; NaN while either is not set."""

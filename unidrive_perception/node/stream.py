@@ -23,7 +23,8 @@ class CameraStream:
 
     ``decode`` makes (H, W, 3) uint8 RGB of a message; ``info()`` gives the newest CameraInfo, or
     None. Both in s of the steady clock: ``admitted`` is when the last image came that is not
-    passed over, ``quiet_until`` when the next sentence about a bad image may.
+    passed over; ``quiet_until`` and ``no_jump_until`` are when the next sentences may come about a
+    bad image and about stamps that jump back.
     """
 
     name: str
@@ -36,6 +37,7 @@ class CameraStream:
     tracker: Tracker = field(default_factory=Tracker)
     admitted: float = -math.inf
     quiet_until: float = 0.0
+    no_jump_until: float = 0.0
 
 
 @dataclass
