@@ -23,9 +23,9 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from unidrive_perception.node.diagnostics import ENDS
 from unidrive_perception.node.frame_messages import TOPIC_TYPES
 
+ENDS = ('processed', 'dropped', 'late', 'limited', 'bad', 'failed')
 LISTENING, VIOLATION = 'listening', 'VIOLATION '
 UNDERWAY = 2
 """Images of a camera that may have no end yet while another's timing is told: one that waits, and
