@@ -1,6 +1,6 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The ways to run the default bundle's network on this CPU, side by side.
+"""The ways to run the default bundle's network on CPU and GPU, side by side.
 
     python3 benchmarks/export_paths.py [--threads 2] [--rounds 15] [--images FOLDER]
 

@@ -44,6 +44,7 @@ def onnx_runtime(
     path: Path | None = None,
     threads: int = 0,
     level: str = 'ORT_ENABLE_ALL',
+    provider: str = 'CPUExecutionProvider',
     **entries: str,
 ) -> Run:
     """As the node runs it, but for the options given; ``_`` in their names stands for a dot."""
@@ -59,8 +60,10 @@ def onnx_runtime(
     session = onnxruntime.InferenceSession(
         path or Bundle.load(programs.bundle).program_path,
         options,
-        providers=['CPUExecutionProvider'],
+        providers=[provider],
     )
+    if provider not in session.get_providers():  # it falls back to the CPU without a word
+        raise RuntimeError(f'this onnxruntime has no {provider} that works')
     return lambda images: dict(zip(NAMES, session.run(NAMES, {'images': images}), strict=True))
 
 
@@ -123,16 +126,17 @@ def random_model():
     return model.requires_grad_(False)
 
 
-def torch_module(programs: Programs, compiled: bool = False) -> Run:
+def torch_module(programs: Programs, compiled: bool = False, device: str = 'cpu') -> Run:
     """PyTorch as it is, or compiled for one image, as many times as there are images."""
     import torch
 
     torch.set_num_threads(programs.threads)
-    model = random_model().to(memory_format=torch.channels_last)
+    model = random_model().to(device, memory_format=torch.channels_last)
     if compiled:
         torch._inductor.config.freezing = True  # weights are constants, batch norms folded
         model = torch.compile(model, dynamic=False)
-    return one_by_one(torch_run(model)) if compiled else torch_run(model)
+    run = torch_run(model, device)
+    return one_by_one(run) if compiled else run
 
 
 def torch_aot(programs: Programs) -> Run:
@@ -150,23 +154,35 @@ def torch_aot(programs: Programs) -> Run:
     return torch_run(torch._inductor.aoti_load_package(package))
 
 
-def torch_run(model: Callable) -> Run:
-    """Call ``model`` with NumPy arrays."""
+def torch_run(model: Callable, device: str = 'cpu') -> Run:
+    """Call ``model``, which is on ``device``, with NumPy arrays."""
     import torch
 
     def run(images: np.ndarray) -> dict[str, np.ndarray]:
         with torch.no_grad():
-            outputs = model(torch.from_numpy(images))
-        return {name: value.numpy() for name, value in outputs.items()}
+            outputs = model(torch.from_numpy(images).to(device))
+        return {name: value.cpu().numpy() for name, value in outputs.items()}
 
     return run
 
+
+HAS_GPU = Path('/proc/driver/nvidia/version').exists()
+"""Told without torch: each path is timed from its start, with what it imports itself."""
 
 RANDOM = {
     'torch eager': torch_module,
     'torch.compile': partial(torch_module, compiled=True),
     'torch.export + AOTInductor': torch_aot,
 }
+CUDA: dict[str, Callable[[Programs], Run]] = {
+    'ONNX Runtime, CUDA': partial(onnx_runtime, provider='CUDAExecutionProvider'),
+}
+RANDOM_CUDA = {
+    'torch eager, CUDA': partial(torch_module, device='cuda'),
+    'torch.compile, CUDA': partial(torch_module, compiled=True, device='cuda'),
+}
+if HAS_GPU:  # never run so far: no machine of ours has had one when this was written
+    RANDOM |= RANDOM_CUDA
 PATHS: dict[str, Callable[[Programs], Run]] = {
     REFERENCE: onnx_runtime,
     'ONNX Runtime, one thread': partial(onnx_runtime, threads=1),
@@ -181,4 +197,5 @@ PATHS: dict[str, Callable[[Programs], Run]] = {
     'OpenVINO': partial(openvino_float32, batch=1),
     'OpenVINO, bfloat16': openvino_bfloat16,
     **RANDOM,
+    **(CUDA if HAS_GPU else {}),
 }

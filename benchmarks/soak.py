@@ -4,11 +4,12 @@
 
     python3 benchmarks/soak.py --minutes 30 [--report FILE]
 
-needs a sourced ROS 2 environment. Two cameras send more than the model can work on, some of it
-broken; cameras and listeners come and go, parameters change at random, the model is swapped, the
-lifecycle is cycled, down to freeing the model and loading it anew, and after each cycle every
-camera must be heard. Prints a table in Markdown; exits with 1 where anything was not as it must
-be. How growing memory is told from noise: ``soaking/trend.py``.
+needs a sourced ROS 2 environment. Two cameras, one raw and one compressed, send more than the
+model can work on, some of it broken, and their stamps jump back now and then; cameras and
+listeners come and go, parameters change at random, the model is swapped, now and then for one that
+is damaged, the lifecycle is cycled, down to freeing the model and loading it anew, and after each
+cycle every camera must be heard. Prints a table in Markdown; exits with 1 where anything was not
+as it must be. How growing memory is told from noise: ``soaking/trend.py``.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from soaking.sampling import (  # noqa: E402
 from unidrive_perception.bundle import default_bundle  # noqa: E402
 from unidrive_perception.transport import dds_environment  # noqa: E402
 
-CAMERAS = ('front', 'left')
+CAMERAS, JPEG = ('front', 'left'), ('left',)
 SETTLE_S = 60.0
 """Within which the node must be as it was at the start; a peer that was killed is given up by
 DDS after 20 s."""
@@ -82,14 +83,15 @@ def soak(options: argparse.Namespace, folder: Path) -> Soak:
         services.close()
         sys.exit(f'{", ".join(strangers)} would take part: set another ROS_DOMAIN_ID')
     other = renamed_copy(options.model, folder / 'other')
-    node = perception_node(folder, options.model, CAMERAS, autostart=False)
-    crowd = Crowd(folder, CAMERAS, options.rate)
+    node = perception_node(folder, options.model, CAMERAS, autostart=False, jpeg=JPEG)
+    crowd = Crowd(folder, CAMERAS, JPEG, options.rate)
     states = States(node.pid, folder / 'states.csv')
     disturbance = Disturbance(
         node=node,
         services=services,
         crowd=crowd,
         models=(options.model, other),
+        damaged=damaged_copy(options.model, folder / 'damaged'),
         cameras=CAMERAS,
         states=states,
         seed=options.seed,
@@ -147,6 +149,14 @@ def renamed_copy(model: Path, folder: Path) -> Path:
     manifest = folder / 'manifest.yaml'
     values = yaml.safe_load(manifest.read_text())
     manifest.write_text(yaml.safe_dump({**values, 'name': f'{values["name"]}_copy'}))
+    return folder
+
+
+def damaged_copy(model: Path, folder: Path) -> Path:
+    """The same model with another program than its manifest says."""
+    shutil.copytree(model, folder, dirs_exist_ok=True)
+    program = folder / yaml.safe_load((folder / 'manifest.yaml').read_text())['program']['file']
+    program.write_bytes(program.read_bytes()[:-1] + b'?')
     return folder
 
 

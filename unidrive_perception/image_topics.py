@@ -13,6 +13,9 @@ from typing import Any
 IMAGE = 'sensor_msgs/msg/Image'
 COMPRESSED = 'sensor_msgs/msg/CompressedImage'
 SUFFIX = '/compressed'
+TRIAL_PREFIX = '/unidrive_doctor_'
+"""Of the topics on which ``unidrive doctor`` measures: no camera."""
+
 START = 'start the node with the parameter'  # nothing sets these two while it runs
 
 
@@ -96,7 +99,11 @@ def _other_topics(topic: str, msgtype: str, topics: Mapping[str, Sequence[str]])
     twin = topic.removesuffix(SUFFIX) if topic.endswith(SUFFIX) else topic + SUFFIX
     if twin in topics:
         return f'{twin} exists; {_use_the_other(msgtype)}'
-    cameras = sorted(name for name, types in topics.items() if {IMAGE, COMPRESSED} & set(types))
+    cameras = sorted(
+        name
+        for name, types in topics.items()
+        if {IMAGE, COMPRESSED} & set(types) and not name.startswith(TRIAL_PREFIX)
+    )
     if cameras:
         found = ', '.join(cameras[:8])
         return f'Topics with images: {found}; remap image to one of them (launch: image_topic:=…)'

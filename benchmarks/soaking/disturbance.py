@@ -40,6 +40,8 @@ FULL_CYCLE = ('deactivate', 'cleanup', 'configure', 'activate')
 QUICK_CYCLE = ('deactivate', 'activate')
 
 MAY_BE_REFUSED = 'is being loaded: try again when it is done'
+STAYS = 'stays in use'
+PATIENCE_S = 20.0
 COUNTS = re.compile(r'(\S+): (\d+) images received: (.*)')
 
 
@@ -61,6 +63,7 @@ class Disturbance:
         services: NodeServices,
         crowd: Crowd,
         models: Sequence[Path],
+        damaged: Path,
         cameras: Sequence[str],
         states: States,
         seed: int,
@@ -68,7 +71,7 @@ class Disturbance:
         """Take what is to be disturbed; ``states`` notes the memory at each full cycle."""
         self._states = states
         self._node, self._services, self._crowd = node, services, crowd
-        self._models, self._cameras = models, cameras
+        self._models, self._damaged, self._cameras = models, damaged, cameras
         self._random = random.Random(seed)
         self._read = 0
         self.done: Counter[str] = Counter()
@@ -89,6 +92,7 @@ class Disturbance:
             self._change_parameters: 2.0,
             self._change_listeners: 6.0,
             self._swap_model: 25.0,
+            self._swap_for_a_damaged_model: 90.0,
             self._change_camera: 20.0,
             self._pause: 40.0,
             self._leave_alone: 60.0,
@@ -225,6 +229,21 @@ class Disturbance:
 
     def _swap_model(self) -> None:
         self._set({'model_path': str(self._random.choice(self._models))})
+
+    def _swap_for_a_damaged_model(self) -> None:
+        """The node must say that it keeps the one that it has."""
+        told = self._node.log.count(STAYS)
+        if refused := self._services.set_parameters({'model_path': str(self._damaged)}):
+            if MAY_BE_REFUSED not in refused:
+                self.violations.append(f'a damaged model was refused at once: {refused}')
+            return
+        end = time.monotonic() + PATIENCE_S
+        while self._node.log.count(STAYS) == told:
+            if time.monotonic() > end:
+                self.violations.append('nothing was said of a damaged model')
+                return
+            time.sleep(0.1)
+        self.done['damaged models that were not taken'] += 1
 
     def _set(self, values: dict[str, Any]) -> None:
         refused = self._services.set_parameters(values)

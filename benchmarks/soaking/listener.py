@@ -23,9 +23,9 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from unidrive_perception.node.diagnostics import ENDS
 from unidrive_perception.node.frame_messages import TOPIC_TYPES
 
-ENDS = ('processed', 'dropped', 'late', 'limited', 'bad', 'failed')
 LISTENING, VIOLATION = 'listening', 'VIOLATION '
 UNDERWAY = 2
 """Images of a camera that may have no end yet while another's timing is told: one that waits, and
@@ -38,7 +38,7 @@ class Checks:
     def __init__(self, camera: str, topic: str) -> None:
         """Begin to listen."""
         self._camera, self._topic = camera, topic
-        self._last_stamp = 0
+        self._last = (0, 0)  # epoch and stamp
         self.heard = 0
 
     def hear(self, message: Any) -> None:
@@ -46,15 +46,15 @@ class Checks:
         self.heard += 1
         header = message.header
         stamp = header.stamp.sec * 10**9 + header.stamp.nanosec
-        camera, _, rest = header.frame_id.partition('/')
-        sent_stamp, _, size = rest.partition('/')
+        camera, sent_stamp, size, epoch = (*header.frame_id.split('/'), *4 * ['0'])[:4]
+        this = int(epoch), stamp
         if (camera, sent_stamp) != (self._camera, str(stamp)):
             self._tell(f'no such image was sent: stamp {stamp}, frame_id {header.frame_id!r}')
-        elif stamp == self._last_stamp:
+        elif this == self._last:
             self._tell(f'image {stamp} came twice')
-        elif stamp < self._last_stamp:
-            self._tell(f'image {stamp} came after {self._last_stamp}')
-        self._last_stamp = max(stamp, self._last_stamp)
+        elif this < self._last:
+            self._tell(f'image {stamp} came after {self._last[1]}')
+        self._last = max(this, self._last)
         detections = getattr(message, 'detections', None)
         message = detections if hasattr(detections, 'image_height') else message  # of a result
         if hasattr(message, 'image_height'):

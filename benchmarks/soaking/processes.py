@@ -19,6 +19,8 @@ from soaking.sampling import remove_abandoned, shared_segments
 HERE = Path(__file__).resolve().parent
 REPO = HERE.parents[1]
 END_S = 30.0
+JUMPS = 0.003
+"""Share of a camera's images after which its stamps jump back: about once in 20 s."""
 
 
 class Process:
@@ -58,19 +60,28 @@ class Process:
         return code, time.monotonic() - start
 
 
-def perception_node(folder: Path, model: Path, cameras: Sequence[str], autostart: bool) -> Process:
-    """Start the node with its defaults; with ``autostart`` it does not wait for a manager."""
+def perception_node(
+    folder: Path, model: Path, cameras: Sequence[str], autostart: bool, jpeg: Sequence[str] = ()
+) -> Process:
+    """Start the node with its defaults; with ``autostart`` it does not wait for a manager.
+
+    The cameras in ``jpeg`` send compressed images.
+    """
     return Process(
         folder / 'node.log',
         *('-m', 'unidrive_perception.perception_node', '--ros-args'),
         *('-p', f'model_path:={model}', '-p', f'cameras:=[{", ".join(cameras)}]'),
         *('-p', f'autostart:={str(autostart).lower()}'),
+        *(word for name in jpeg for word in ('-p', f'{name}.image_transport:=compressed')),
     )
 
 
 def film(folder: Path, camera: str, *, number: int = 0, **options: object) -> Process:
-    """Start a camera with the options of ``camera.py``."""
-    arguments = [word for name, value in options.items() for word in (f'--{name}', value)]
+    """Start a camera with the options of ``camera.py``; a flag is True or False."""
+    arguments = []
+    for name, value in options.items():
+        if value is not False:
+            arguments += [f'--{name}'] if value is True else [f'--{name}', value]
     log = folder / f'camera_{camera}_{number}.log'
     return Process(log, HERE / 'camera.py', camera, *arguments)
 
@@ -78,15 +89,17 @@ def film(folder: Path, camera: str, *, number: int = 0, **options: object) -> Pr
 class Crowd:
     """Cameras and listeners that come and go."""
 
-    def __init__(self, folder: Path, cameras: Sequence[str], rate: float) -> None:
-        """Begin with nobody."""
+    def __init__(
+        self, folder: Path, cameras: Sequence[str], jpeg: Sequence[str], rate: float
+    ) -> None:
+        """Begin with nobody; the cameras in ``jpeg`` send compressed images."""
         self.started: Counter[str] = Counter()
         self.heard: Counter[str] = Counter()
         self.violations: list[str] = []
         self.listeners: list[Process] = []
         self.abandoned: set[Path] = set()  # what those that were killed had of DDS
         self._cameras: dict[str, Process] = {}
-        self._folder, self._names, self._rate = folder, cameras, rate
+        self._folder, self._names, self._jpeg, self._rate = folder, cameras, jpeg, rate
         self._calm = folder / 'calm'
 
     def film(self, camera: str) -> None:
@@ -94,7 +107,13 @@ class Crowd:
         self.started['camera'] += 1
         number = self.started['camera']
         self._cameras[camera] = film(
-            self._folder, camera, number=number, rate=self._rate, seed=number, calm=self._calm
+            *(self._folder, camera),
+            number=number,
+            rate=self._rate,
+            seed=number,
+            calm=self._calm,
+            jumps=JUMPS,
+            jpeg=camera in self._jpeg,
         )
 
     @contextmanager

@@ -56,7 +56,9 @@ class Trend:
         """In words."""
         if self.grows:
             return 'grows'
-        return 'holds' if self.holds else f'undecided, up to {self.high:+.1f} % is possible'
+        return (
+            'holds' if self.holds else f'NOT SHOWN to hold, up to {self.high:+.1f} % is possible'
+        )
 
 
 def trend(seconds: Sequence[float], values: Sequence[float]) -> Trend | None:

@@ -47,6 +47,7 @@ def test_nothing_there():
 
 def test_images_elsewhere():
     topics = {'/b': [IMAGE], '/a/compressed': [COMPRESSED], '/c': ['std_msgs/msg/String']}
+    topics['/unidrive_doctor_7_0/reliable'] = [IMAGE]  # what a doctor sends to itself
     sentence = no_image('/image', IMAGE, 'best_effort', 5, [], topics)
     assert 'Topics with images: /a/compressed, /b; remap image' in sentence
 

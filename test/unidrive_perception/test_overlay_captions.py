@@ -62,7 +62,7 @@ def test_name_track_and_score(written):
         np.array([12, 0, 0]),
     )
     draw_captions(grey(), shown, DETECTION, [])
-    assert [caption[0] for caption in written] == ['car 12 0.87', 'car 0.50', 'car']
+    assert [caption[0] for caption in written] == ['car #12 0.87', 'car 0.50', 'car']
 
 
 def test_a_lone_caption_is_above_its_box(written):

@@ -46,6 +46,12 @@ def camera(
             simulated=bool(view.clock),
             listener=next(listeners, ''),
         )
+    elif view.watched_s and not misfits and topic not in view.image_topics:
+        yield warn(
+            'images',
+            f'{topic} went away while it was looked at, before an image came',
+            f'unidrive doctor --image-topic {topic}   # while its publisher runs',
+        )
     elif view.watched_s and any(_has_images(p) for p in publishers):
         found = f'none came from {topic} in {view.watched_s:g} s: it sends none, or they get lost'
         yield fail('images', found, loss_remedy)

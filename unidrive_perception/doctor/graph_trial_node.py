@@ -29,7 +29,14 @@ from unidrive_perception.doctor.graph_view import (
     is_result,
 )
 from unidrive_perception.doctor.trials import run_trial, say
-from unidrive_perception.image_topics import COMPRESSED, IMAGE, SUFFIX, are_known, full_node_name
+from unidrive_perception.image_topics import (
+    COMPRESSED,
+    IMAGE,
+    SUFFIX,
+    TRIAL_PREFIX,
+    are_known,
+    full_node_name,
+)
 
 DISCOVERY_S, SETTLED_S, QUICK_S, PATIENCE_S = 1.0, 0.5, 1.8, 3.8
 """How long discovery takes at least, how long nothing must change, and how long it may take.
@@ -161,6 +168,7 @@ class Watcher:
             for topic, types in self._node.get_topic_names_and_types()
             if set(types) & set(KINDS)
             and not is_result(topic)
+            and not topic.startswith(TRIAL_PREFIX)
             and any(
                 p.topic_type in KINDS and full_node_name(p) not in perception
                 for p in self._infos(topic)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from unidrive_perception.doctor.trials import Trials
+from unidrive_perception.image_topics import TRIAL_PREFIX
 
 _NUMBERS = itertools.count()
 RELIABILITIES = ('best_effort', 'reliable')
@@ -73,7 +74,7 @@ def measure(
 
     Raises :class:`NotMeasured` with a few words.
     """
-    topic = f'/unidrive_doctor_{os.getpid()}_{next(_NUMBERS)}'
+    topic = f'{TRIAL_PREFIX}{os.getpid()}_{next(_NUMBERS)}'
     reliabilities = ','.join(plan.reliabilities)
     receiving = trials.start(
         'round_trip_node', 'receive', topic, reliabilities, plan.depth, plan.count,

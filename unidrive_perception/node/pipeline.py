@@ -174,7 +174,10 @@ class Pipeline:
         if not age > max_age:  # NaN is not
             return False
         stream.health.late(age)
-        self._tell(stream, f'image skipped: it is {age:.2f} s old, max_age is {max_age:g} s')
+        if self._may_tell(stream):
+            self._log.warning(
+                f'{stream.topic}: image skipped: it is {age:.2f} s old, max_age is {max_age:g} s'
+            )
         return True
 
     def _predict(self, model: Predictor, images: list[Decoded]) -> list[Prediction | Exception]:
@@ -266,11 +269,16 @@ class Pipeline:
         self._tell(stream, f'image failed: {trace}')
 
     def _tell(self, stream: CameraStream, problem: str) -> None:
-        """Log a problem of a camera, at most one in a second."""
-        now = time.monotonic()
-        if now >= stream.quiet_until:
-            stream.quiet_until = now + QUIET_S
+        if self._may_tell(stream):
             self._log.error(f'{stream.topic}: {problem}')
+
+    def _may_tell(self, stream: CameraStream) -> bool:
+        """Whether a problem of a camera may be logged: at most one in a second."""
+        now = time.monotonic()
+        if now < stream.quiet_until:
+            return False
+        stream.quiet_until = now + QUIET_S
+        return True
 
     def _tell_jump(self, stream: CameraStream, seconds: float) -> None:
         """Log that stamps jumped back, at most once a second: two sources may take turns."""

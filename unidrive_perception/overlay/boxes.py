@@ -54,7 +54,7 @@ def _caption(prediction: Prediction, i: int, table: LabelTable) -> str:
     """Class name, track and score of a box; a score of NaN, as truth has it, is left out."""
     words = [table.classes[prediction.class_ids[i]].name]
     if prediction.track_ids[i]:
-        words.append(str(prediction.track_ids[i]))
+        words.append(f'#{prediction.track_ids[i]}')
     if not np.isnan(prediction.scores[i]):
         words.append(f'{prediction.scores[i]:.2f}')
     return ' '.join(words)

@@ -109,9 +109,9 @@ def identity(settings: Settings, manifest: Manifest, storage: str) -> dict[str, 
         'device': settings.device,
         'score threshold': _shown(settings.score_threshold),
         'tracking': 'on' if settings.track else 'off',
-        'overlay': _shown(settings.overlay and f'JPEG quality {settings.overlay}'),
+        'overlay': f'JPEG quality {settings.overlay}' if settings.overlay else 'off',
         'copied images': 'yes' if settings.copy_images else 'no',
-        'further topics': _shown(', '.join(settings.also)),
+        'further topics': ', '.join(settings.also) or 'none',
         'storage': storage,
     }
 
@@ -160,4 +160,4 @@ def shares(shards: Sequence[Shard], jobs: int) -> list[list[Shard]]:
 
 
 def _shown(value: object) -> str:
-    return 'default' if value in (None, '') else str(value)
+    return 'default' if value is None else str(value)
