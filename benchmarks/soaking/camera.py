@@ -4,8 +4,9 @@
 
     python3 benchmarks/soaking/camera.py front --rate 10
 
-The frame_id of image and result is ``front/STAMP/HEIGHTxWIDTH/EPOCH``, so that a listener sees from
-the header of a result alone whether there was such an image; that of a broken image is ``broken``.
+The frame_id of image and result is ``front/STAMP/HEIGHTxWIDTH/EPOCH``, so that a listener sees
+from the header of a result alone whether there was such an image; that of a broken image is
+``broken``.
 The stamps of an epoch rise; another epoch, which has a higher number, begins when they jump back,
 as in a bag that begins anew.
 """
