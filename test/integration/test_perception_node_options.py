@@ -126,8 +126,10 @@ def test_each_camera_has_its_own_topics_and_calibration(start, graph):
         assert [number_of(m) for m in heard[name]] == [1, 2, 3]
         mask = heard[name][-1].semantic_mask
         assert (mask.height, mask.width) == size
-    assert 1 <= max(t.batch_size for t in timings) <= 2
-    info = infos[-1]
+    wait_until(lambda: timings, 'a timing')
+    assert max(t.batch_size for t in timings) <= 2
+    # it is published last
+    info = wait_until(lambda: number_of(infos[-1]) == 3 and infos[-1], 'the last calibration')
     assert (info.header, list(info.k)) == (heard['left'][-1].header, list(range(9)))
 
 
