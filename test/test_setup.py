@@ -209,7 +209,9 @@ def test_make_refuses_what_is_no_python_3_in_one_sentence(repo_root, tmp_path, l
     if lines:
         script(python, lines)
     command = ['make', '-f', str(repo_root / 'Makefile'), 'demo', f'PYTHON={python}']
-    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    # This test may run under make itself, which tells its children to print what they enter.
+    environment = {k: v for k, v in os.environ.items() if k not in ('MAKEFLAGS', 'MAKELEVEL')}
+    told = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     sentence, *rest = told.stderr.splitlines()
     assert told.returncode == 2 and told.stdout == ''
     assert sentence.startswith(f'set-up: error: there is no Python 3 called {python} here: ')

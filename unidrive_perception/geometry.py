@@ -100,15 +100,17 @@ class Letterbox:
         return np.clip(inverted, 0, limits)
 
     def invert_mask(self, mask: np.ndarray, size: Size | None = None) -> np.ndarray:
-        """Class ids (h / s, w / s) uint8 of the input → the image, by nearest neighbour.
+        """Values (h / s, w / s) of the input → the image, by nearest neighbour, of the same dtype.
 
         The stride ``s`` may be any number: the padding is cut off in proportion. The result covers
-        the whole image with ``size`` (height, width) pixels, the image's own size by default. It
-        lies in memory that a message takes as it is, so nobody may write to it.
+        the whole image with ``size`` (height, width) pixels, the image's own size by default.
+        Class ids (uint8) lie in memory that a message takes as it is: nobody may write to them.
         """
         rows, columns = self._inverse_indices(mask.shape, size or self.image_size)
         # Whole rows are copied three times as fast as single pixels, even with two transpositions.
         wide = cv2.transpose(cv2.transpose(mask).take(columns, 0, mode='clip'))
+        if mask.dtype != np.uint8:  # confidences, which no message carries
+            return wide.take(rows, 0, mode='clip')
         out = new_uint8((len(rows), len(columns)))
         wide.take(rows, 0, out=out, mode='clip')
         out.flags.writeable = False

@@ -136,6 +136,17 @@ def test_mask_can_be_had_smaller():
     assert (small[:90, :160] == 5).all() and small.sum() == 5 * 90 * 160
 
 
+def test_confidences_of_a_mask_are_kept_as_they_are():
+    values = np.random.default_rng(3).random((INPUT[0] // 4, INPUT[1] // 4), np.float32)
+    ids = np.arange(values.size).reshape(values.shape) % 251
+    letterbox = Letterbox((720, 1280), INPUT)
+    result = letterbox.invert_mask(values)
+    assert result.dtype == np.float32 and result.shape == (720, 1280)
+    by_id = {i: set(values[ids == i].tolist()) for i in range(251)}
+    found = letterbox.invert_mask(ids.astype(np.uint8))
+    assert all({*result[found == i].tolist()} <= by_id[i] for i in np.unique(found))
+
+
 @pytest.mark.parametrize('size', [(720, 1280), (227, 320), (100, 60)])
 def test_mask_round_trip_keeps_large_regions(size):
     letterbox = Letterbox(size, INPUT)
