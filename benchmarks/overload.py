@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How old a result is when the cameras send ten times what the node can work on.
 
-    python3 benchmarks/overload.py [--model FOLDER] [--cameras 1 3] [--seconds 60]
+    python3 benchmarks/overload.py [--model FOLDER] [--cameras 1 3] [--seconds 60] [--jpeg]
 
 needs a sourced ROS 2 environment and an otherwise idle machine. Keep-latest promises that a result
 is at most two service times and one period of the camera old, as an image waits for the one in
@@ -11,6 +11,9 @@ together. It is measured twice, and so there are two bounds:
 
 - *before*: with cameras that send half of what the node can work on, when hardly an image waits;
 - *under load*: during the overload, when cameras and reception take their share of the cores.
+
+Cameras of a car are no programs that take the cores of the node, those here are: ``--nice 19``
+leaves them what the node does not want, and ``--jpeg`` lets them send what costs little to send.
 
 What the node can work on is one over the service time, first for that half with cameras that send
 one image per second, then for the overload with those that send the half. Beside the images that
@@ -73,12 +76,15 @@ def main() -> int:
     parser.add_argument('--model', type=Path, default=default_bundle(), help='bundle folder')
     parser.add_argument('--cameras', type=int, nargs='+', default=[1, 3], help='how many')
     parser.add_argument('--size', default='640x360', help='WIDTHxHEIGHT of the images')
+    parser.add_argument('--jpeg', action='store_true', help='cameras send CompressedImage')
+    parser.add_argument('--nice', type=int, default=0, help='of the cameras')
     parser.add_argument('--times', type=float, default=10.0, help='what the node can work on')
     parser.add_argument('--seconds', type=float, default=60.0, help='of each measurement')
     options = parser.parse_args()
     os.environ.update(dds_environment())
     print(
-        f'{options.model.name}, images of {options.size}, {options.times:g} times the capacity\n'
+        f'{options.model.name}, {"JPEG" if options.jpeg else "raw"} images of {options.size} from '
+        f'cameras at nice {options.nice}, {options.times:g} times the capacity\n'
     )
     print(f'| {" | ".join(COLUMNS)} |')
     print('|' + ' --- |' * len(COLUMNS))
@@ -95,9 +101,11 @@ def measure(count: int, options: argparse.Namespace) -> bool:
         rclpy.init()
         listener = rclpy.create_node('overload')
         heard = {name: listen(listener, name) for name in names}
-        node = perception_node(Path(folder), options.model, names, autostart=True)
+        jpeg = names if options.jpeg else ()
+        node = perception_node(Path(folder), options.model, names, autostart=True, jpeg=jpeg)
         try:
-            send = partial(flood, listener, Path(folder), heard, options.size)
+            kind = {'size': options.size, 'jpeg': options.jpeg, 'nice': options.nice}
+            send = partial(flood, listener, Path(folder), heard, kind)
             send(FIRST_RATE, FIRST_S)
             send(LOAD_BEFORE * service(heard).capacity / count, options.seconds)
             before = service(heard)
@@ -127,12 +135,15 @@ def listen(listener, camera: str) -> Heard:
 
 
 def flood(
-    listener, folder: Path, heard: dict[str, Heard], size: str, rate: float, seconds: float
+    listener, folder: Path, heard: dict[str, Heard], kind: dict, rate: float, seconds: float
 ) -> None:
-    """Let every camera send ``rate`` images per second; keeps what is heard after the warm-up."""
+    """Let every camera send ``rate`` images per second; keeps what is heard after the warm-up.
+
+    ``kind`` has further options of the cameras.
+    """
     spin(listener, LATE_S)
     forget(heard)  # or a camera that starts slowly would seem to be there
-    cameras = [film(folder, name, rate=rate, broken=0.0, size=size) for name in heard]
+    cameras = [film(folder, name, rate=rate, broken=0.0, **kind) for name in heard]
     wait_for(listener, lambda: all(h.timings for h in heard.values()), cameras)
     spin(listener, WARM_UP_S)
     forget(heard)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import array
+import os
 import random
 import signal
 import time
@@ -49,9 +50,11 @@ def main() -> None:
     )
     parser.add_argument('--jpeg', action='store_true', help='send CompressedImage')
     parser.add_argument('--size', help='WIDTHxHEIGHT; default: several')
+    parser.add_argument('--nice', type=int, default=0, help='as that of the program nice')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--calm', type=Path, help='while this file is there: one size, all whole')
     options = parser.parse_args()
+    os.nice(options.nice)
     ended = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.append(True))

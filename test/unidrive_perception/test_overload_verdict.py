@@ -92,6 +92,6 @@ def test_cameras_that_start_slowly_are_not_measured_while_starting(
 
     monkeypatch.setattr(overload, 'spin', spin)
     monkeypatch.setattr(overload, 'film', film)
-    overload.flood(None, tmp_path, cameras, '64x48', rate=10.0, seconds=7.0)
+    overload.flood(None, tmp_path, cameras, {'size': '64x48'}, rate=10.0, seconds=7.0)
     assert spins == [overload.LATE_S, 0.1, 0.1, 0.1, 0.1, overload.WARM_UP_S, 7.0]
     assert cameras['front'].timings == [first]  # heard during the 7 s, not before
