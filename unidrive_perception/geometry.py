@@ -100,7 +100,7 @@ class Letterbox:
         return np.clip(inverted, 0, limits)
 
     def invert_mask(self, mask: np.ndarray, size: Size | None = None) -> np.ndarray:
-        """Values (h / s, w / s) of the input → the image, by nearest neighbour, of the same dtype.
+        """Values (h / s, w / s), uint8 or float32, of the input → the image, by nearest neighbour.
 
         The stride ``s`` may be any number: the padding is cut off in proportion. The result covers
         the whole image with ``size`` (height, width) pixels, the image's own size by default.

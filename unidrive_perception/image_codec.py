@@ -128,15 +128,28 @@ def rgb_to_image_data(rgb: np.ndarray, encoding: str = 'rgb8') -> tuple[np.ndarr
 def rgb_to_compressed(rgb: np.ndarray, codec: str = 'jpeg', quality: int = 95) -> np.ndarray:
     """Return the pixels as flat uint8 data of a JPEG or PNG file; ``quality`` 0..100 is JPEG's.
 
-    Raises ``ValueError`` for another codec, and for sides that a JPEG cannot have.
+    Raises ``ValueError`` for another codec, UserError for sides that a JPEG cannot have.
     """
     if codec not in ('jpeg', 'png'):
         raise ValueError(f'codec must be jpeg or png, not {codec!r}')
     if codec == 'jpeg' and max(rgb.shape) > LONGEST_JPEG_SIDE:
-        raise ValueError(f'a JPEG has no side of more than {LONGEST_JPEG_SIDE} pixels')
+        height, width = rgb.shape[:2]
+        raise UserError(
+            f'an image of {width}x{height} pixels is no JPEG: none has more than '
+            f'{LONGEST_JPEG_SIDE} on a side'
+        )
     options = [cv2.IMWRITE_JPEG_QUALITY, quality] if codec == 'jpeg' else []
     _, data = cv2.imencode(f'.{codec}', cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)
     return data.reshape(-1)
+
+
+def picture_to_compressed(rgb: np.ndarray, codec: str, quality: int = 95) -> np.ndarray:
+    """As :func:`rgb_to_compressed`, for people: what is too long for a JPEG is shrunk to fit."""
+    factor = LONGEST_JPEG_SIDE / max(rgb.shape)
+    if codec == 'jpeg' and factor < 1:
+        height, width = (max(1, int(side * factor)) for side in rgb.shape[:2])
+        rgb = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
+    return rgb_to_compressed(rgb, codec, quality)
 
 
 def _flat(data: Any) -> np.ndarray:

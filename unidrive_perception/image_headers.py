@@ -87,7 +87,9 @@ def _png(data: bytes) -> ImageHeader | None:
     OpenCV 4.11 allocates, and fills with zeros, as many bytes as a chunk says that it has.
     """
     header, position = ImageHeader('PNG', _big(data, 16, 4), _big(data, 20, 4)), 8
-    if (len(data) >= 29 and (data[25], data[24]) not in _PNG_PIXELS) or any(data[26:28]):
+    if len(data) >= 29 and (
+        (data[25], data[24]) not in _PNG_PIXELS or any(data[26:28]) or data[28] > 1
+    ):
         header = header._replace(damage='its header tells of pixels that no PNG has')
     view = memoryview(data)
     for _ in range(MOST_CHUNKS):

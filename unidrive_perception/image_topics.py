@@ -72,21 +72,25 @@ def no_image(
     seconds: float,
     publishers: Sequence[Any],
     topics: Mapping[str, Sequence[str]],
+    camera: str = '',
 ) -> str:
-    """Why nothing may have arrived on ``topic``; ``topics`` are all names with their types."""
+    """Why nothing may have arrived on ``topic``; ``topics`` are all names with their types.
+
+    ``camera`` is its name where the node has several: then each has parameters of its own.
+    """
     sentence = (
         f'no image received for {seconds:.0f} s on {topic} ({msgtype}, {reliability}); '
         f'publishers: {describe_publishers(publishers)}'
     )
-    return f'{sentence}. {_remedy(topic, msgtype, reliability, publishers, topics)}'
+    return f'{sentence}. {_remedy(topic, msgtype, reliability, publishers, topics, camera)}'
 
 
-def _remedy(topic, msgtype, reliability, publishers, topics) -> str:
+def _remedy(topic, msgtype, reliability, publishers, topics, camera) -> str:
     types = {p.topic_type for p in publishers}
     if types and msgtype not in types:
-        return f'They publish {", ".join(sorted(types))}; {_use_the_other(msgtype)}'
+        return f'They publish {", ".join(sorted(types))}; {_use_the_other(msgtype, camera)}'
     if not types:
-        return _other_topics(topic, msgtype, topics)
+        return _other_topics(topic, msgtype, topics, camera)
     if reliability == 'reliable' and 'best_effort' in {_reliability(p) for p in publishers}:
         return f'{START.capitalize()} image_reliability:=best_effort'
     return (
@@ -95,10 +99,12 @@ def _remedy(topic, msgtype, reliability, publishers, topics) -> str:
     )
 
 
-def _other_topics(topic: str, msgtype: str, topics: Mapping[str, Sequence[str]]) -> str:
+def _other_topics(
+    topic: str, msgtype: str, topics: Mapping[str, Sequence[str]], camera: str
+) -> str:
     twin = topic.removesuffix(SUFFIX) if topic.endswith(SUFFIX) else topic + SUFFIX
     if twin in topics:
-        return f'{twin} exists; {_use_the_other(msgtype)}'
+        return f'{twin} exists; {_use_the_other(msgtype, camera)}'
     cameras = sorted(
         name
         for name, types in topics.items()
@@ -106,13 +112,16 @@ def _other_topics(topic: str, msgtype: str, topics: Mapping[str, Sequence[str]])
     )
     if cameras:
         found = ', '.join(cameras[:8])
+        if camera:
+            topic = cameras[0] if len(cameras) == 1 else '… one of them'
+            return f'Topics with images: {found}; {START} {camera}.image_topic:={topic}'
         return f'Topics with images: {found}; remap image to one of them (launch: image_topic:=…)'
     return 'No topic carries images: is the camera or player running, in this ROS_DOMAIN_ID?'
 
 
-def _use_the_other(msgtype: str) -> str:
+def _use_the_other(msgtype: str, camera: str) -> str:
     other = 'compressed' if msgtype == IMAGE else 'raw'
-    return f'{START} image_transport:={other}'
+    return f'{START} {f"{camera}." if camera else ""}image_transport:={other}'
 
 
 def _reliability(publisher: Any) -> str:

@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-import cv2
 import numpy as np
 
-from unidrive_perception.image_codec import LONGEST_JPEG_SIDE, rgb_to_compressed, rgb_to_image_data
+from unidrive_perception.image_codec import picture_to_compressed, rgb_to_image_data
 from unidrive_perception.labels import ClassInfo, LabelTable
 from unidrive_perception.message_factories import Message, MessageFactory
 from unidrive_perception.node.diagnostics import ENDS, STAGES, Counters
@@ -73,11 +72,7 @@ def jpeg_message(make: MessageFactory, header: Message, rgb: np.ndarray, quality
 
     ``quality`` is 1 to 100. A picture with a side that is longer than a JPEG's can be is shrunk.
     """
-    factor = LONGEST_JPEG_SIDE / max(rgb.shape)
-    if factor < 1:
-        height, width = (max(1, int(side * factor)) for side in rgb.shape[:2])
-        rgb = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
-    data = rgb_to_compressed(rgb, 'jpeg', quality)
+    data = picture_to_compressed(rgb, 'jpeg', quality)
     return compressed_message(make, header, data, 'rgb8; jpeg compressed bgr8')
 
 

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from unidrive_perception.errors import UserError
-from unidrive_perception.image_codec import rgb_to_compressed
+from unidrive_perception.image_codec import picture_to_compressed
 from unidrive_perception.labels import LabelTable
 from unidrive_perception.predictor import Prediction
 
@@ -32,7 +32,7 @@ OVERLAYS = 'overlays'
 def write_overlay(out: Path, name: str, picture: np.ndarray, codec: str) -> None:
     """Write ``overlays/NAME.jpg`` or ``.png`` of an RGB picture."""
     suffix = {'jpeg': '.jpg', 'png': '.png'}[codec]
-    _write(out / OVERLAYS / f'{name}{suffix}', rgb_to_compressed(picture, codec).tobytes())
+    _write(out / OVERLAYS / f'{name}{suffix}', picture_to_compressed(picture, codec).tobytes())
 
 
 def write_masks(out: Path, name: str, prediction: Prediction) -> None:

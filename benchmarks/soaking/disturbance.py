@@ -41,6 +41,7 @@ QUICK_CYCLE = ('deactivate', 'activate')
 
 MAY_BE_REFUSED = 'is being loaded: try again when it is done'
 STAYS = 'stays in use'
+NOT_TAKEN = 'damaged models that were not taken'
 PATIENCE_S = 20.0
 COUNTS = re.compile(r'(\S+): (\d+) images received: (.*)')
 
@@ -243,7 +244,7 @@ class Disturbance:
                 self.violations.append('nothing was said of a damaged model')
                 return
             time.sleep(0.1)
-        self.done['damaged models that were not taken'] += 1
+        self.done[NOT_TAKEN] += 1
 
     def _set(self, values: dict[str, Any]) -> None:
         refused = self._services.set_parameters(values)

@@ -4,7 +4,8 @@
 
 Memory is judged by its trend over the samples taken in one state, without that which DDS shares:
 see ``trend.py``. Of the states, the unconfigured one has the least noise; a leak stays in both.
-What is shown neither to grow nor to hold is no violation, but stands at the end of the report.
+What is shown neither to grow nor to hold is no violation, but stands at the end of the report,
+and the soak does not end with 0.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import re
 import statistics
 from dataclasses import dataclass
 
-from soaking.disturbance import Disturbance
+from soaking.disturbance import NOT_TAKEN, Disturbance
 from soaking.processes import Crowd
 from soaking.sampling import Sample, first_and_last
 from soaking.trend import LIMIT, Trend, trend
@@ -30,7 +31,7 @@ EXPECTED_ERRORS = (
     'larger than any',
     'is no JPEG',
     'is empty',
-    'stays in use',
+    'the file is damaged or not of this bundle',
 )
 
 
@@ -56,6 +57,9 @@ def violations(soak: Soak) -> list[str]:
     found = [*soak.disturbance.violations, *soak.crowd.violations]
     if not soak.crowd.heard['timing'] or not soak.disturbance.images['processed']:
         found.append('no results were heard')
+    if soak.seconds >= TREND_S:
+        done = {'models swapped': _swapped(soak), NOT_TAKEN: soak.disturbance.done[NOT_TAKEN]}
+        found += [f'no {what}' for what, count in done.items() if not count]
     if soak.exit_code != 0 or soak.ending_seconds > END_S:
         found.append(f'ended with {soak.exit_code} after {soak.ending_seconds:.1f} s')
     if soak.segments_left:
@@ -70,6 +74,22 @@ def violations(soak: Soak) -> list[str]:
         if grown and grown.grows
     ]
     return found + [f'log of the node: {line}' for line in _unexpected(soak.node_log)]
+
+
+def unsure(soak: Soak) -> list[str]:
+    """The states of which neither growth nor its absence is shown, in sentences."""
+    return [
+        f'memory {state}: {grown.verdict if grown else "too few samples"}'
+        for state, grown in _trends(soak).items()
+        if soak.seconds >= TREND_S and not (grown and (grown.grows or grown.holds))
+    ]
+
+
+def _swapped(soak: Soak) -> int:
+    """Models that took over from another one while the node was active."""
+    return len(re.findall(r'model \S+ from .*, warm after', soak.node_log)) - len(
+        re.findall(r': configured$', soak.node_log, re.MULTILINE)
+    )
 
 
 def _trends(soak: Soak) -> dict[str, Trend | None]:
@@ -95,6 +115,7 @@ def report(soak: Soak) -> str:
         ('duration', f'{soak.seconds / 60:.1f} minutes'),
         *((f'images {what}', count) for what, count in images.items()),
         *(doings.items()),
+        ('models swapped', _swapped(soak)),
         *((f'{kind} processes started', n) for kind, n in soak.crowd.started.items()),
         ('results heard and checked', sum(soak.crowd.heard.values())),
         ('end after SIGINT', f'exit code {soak.exit_code} after {soak.ending_seconds:.2f} s'),
@@ -113,12 +134,7 @@ def report(soak: Soak) -> str:
     for field in ('rss', 'anonymous', 'threads', 'files', 'segments'):
         before, after = getattr(soak.before, field), getattr(soak.after, field)
         lines.append(f'| {field} | {before:.1f} | {after:.1f} |')
-    unsure = [
-        f'memory {state}: {grown.verdict}'
-        for state, grown in _trends(soak).items()
-        if grown and not grown.grows and not grown.holds
-    ]
-    return '\n'.join([*lines, '', *(f'- {v}' for v in [*violations(soak), *unsure])])
+    return '\n'.join([*lines, '', *(f'- {v}' for v in [*violations(soak), *unsure(soak)])])
 
 
 def _memory(soak: Soak) -> list[str]:

@@ -58,11 +58,13 @@ def statuses(graph, subject):
 
 
 def test_diagnostics_tell_of_it(graph, node):
-    of_node = statuses(graph, 'node')
-    status = wait_until(
-        lambda: next((s for s in of_node() if s.level == b'\x02'), None), 'an ERROR status'
-    )
-    assert status.message.startswith('an image has been in work for')
+    for subject in ('node', '/image'):
+        heard = statuses(graph, subject)
+        errors = wait_until(
+            lambda heard=heard: [s for s in heard() if s.level == b'\x02'][2:], 'ERROR statuses'
+        )
+        assert errors[0].message.startswith('an image has been in work for')
+    assert node.log.count('an image has been in work for') == 1  # the log says it once
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
@@ -94,9 +96,13 @@ def test_a_signal_amid_a_deactivation_is_not_kept_waiting(graph, node):
     begin = time.monotonic()
     assert node.stop(signal.SIGTERM) == 0
     assert time.monotonic() - begin < 5  # promised are 2 s; without the signal it waits for 10
+    assert 'ended with an image in work' in node.log  # said by the deactivation
+    assert 'hangs' not in node.log.partition('ended with')[2]
 
 
 def test_a_request_that_ros_cannot_read_does_not_end_the_node(graph, node):
+    from lifecycle_msgs.msg import State
+    from lifecycle_msgs.srv import GetState
     from rcl_interfaces.msg import Parameter, ParameterValue
     from rcl_interfaces.srv import SetParameters
 
@@ -105,5 +111,6 @@ def test_a_request_that_ros_cannot_read_does_not_end_the_node(graph, node):
     wrong = Parameter(name='max_rate', value=ParameterValue(type=99))
     client.call_async(SetParameters.Request(parameters=[wrong]))
     node.wait_for('a callback of ROS failed')
-    assert node.process.poll() is None
+    state = graph.call(GetState, '/perception/get_state', GetState.Request())
+    assert state.current_state.id == State.PRIMARY_STATE_ACTIVE
     assert node.stop() == 0

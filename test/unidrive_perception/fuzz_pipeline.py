@@ -18,6 +18,7 @@ from tiny_bundle import tiny_bundle
 from unidrive_perception.image_codec import ImageDecodeError, compressed_to_rgb, image_to_rgb
 from unidrive_perception.message_factories import BagFactory
 from unidrive_perception.message_types import default_typestore
+from unidrive_perception.messages import stamp_of
 from unidrive_perception.node.diagnostics import CameraHealth
 from unidrive_perception.node.frame_messages import TOPIC_TYPES
 from unidrive_perception.node.outputs import Outputs
@@ -57,16 +58,17 @@ def make_pipeline() -> tuple[Pipeline, dict[str, CameraStream]]:
         streams[name] = CameraStream(name, health.topic, decode, Outputs(publishers), health)
     with tempfile.TemporaryDirectory() as folder:
         model = Predictor(tiny_bundle(Path(folder) / 'tiny', input_size=(32, 48)), 'cpu', 1)
-    settings = {spec.name: spec.default for spec in PARAMETERS} | {'tracking': True}
-    log = SimpleNamespace(info=lambda *_, **__: None, error=lambda *_, **__: None)
-    return Pipeline(model, streams, MAKE, lambda: settings, lambda: 10**18, log), streams
+    log = SimpleNamespace(**dict.fromkeys(('info', 'warning', 'error'), lambda *_, **__: None))
+    return Pipeline(model, streams, MAKE, lambda: SETTINGS, lambda: NOW_NS, log), streams
 
 
+SETTINGS = {spec.name: spec.default for spec in PARAMETERS} | {'tracking': True}
+NOW_NS = 10**18
 PIPELINE, STREAMS = make_pipeline()
 
 
 def try_message(case: int, rng: random.Random) -> str:
-    """Send one message: it is received once, and ends once, as bad or as processed."""
+    """Send one message: it is received once, and ends once, as late, bad or processed."""
     camera = rng.choice(list(DECODERS))
     make = {'raw': fuzz_images.raw_image, 'compressed': fuzz_images.compressed_image}[camera]
     message = make(rng)
@@ -80,6 +82,9 @@ def try_message(case: int, rng: random.Random) -> str:
         expected = 'processed'
     except ImageDecodeError:
         expected = 'bad'
+    SETTINGS['max_age'] = rng.choice((0.0, 0.0, 0.5))
+    if SETTINGS['max_age'] and 0 != stamp_of(message.header) < NOW_NS - 5 * 10**8:
+        expected = 'late'
     health, result = STREAMS[camera].health, STREAMS[camera].outputs.publishers['result']
     before, results = health.counters, len(result.headers)
     PIPELINE.receive(camera, message)

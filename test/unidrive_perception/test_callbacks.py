@@ -55,6 +55,14 @@ def test_a_transition_that_works_is_one_line():
     assert node.errors == node.undone == []
 
 
+def test_a_transition_that_does_not_succeed_is_not_said_to():
+    from rclpy.lifecycle import TransitionCallbackReturn as Result
+
+    node, result = transition_that(lambda: Result.FAILURE, Result.FAILURE)
+    assert (result, node.infos) == (Result.FAILURE, [])
+    assert node.errors == ['on_activate failed: a publisher refused']
+
+
 def test_every_transition_has_its_line():
     from unidrive_perception.node.callbacks_node import DONE
     from unidrive_perception.node.lifecycle_node import PerceptionNode
@@ -117,3 +125,22 @@ def test_one_that_raises_again_and_again_silences_itself_only():
         receive(node)
         look_around(node)
     assert [text.split()[0] for text in node.errors] == ['receive', 'look_around']
+
+
+def test_another_error_of_the_same_callback_is_told():
+    from unidrive_perception.node.callbacks_node import never_ends_the_node
+
+    @never_ends_the_node
+    def receive(self, camera):
+        if camera == 'front':
+            raise KeyError(camera)
+        raise ValueError(camera)
+
+    node = Node()
+    for _ in range(3):
+        receive(node, 'front')
+        receive(node, 'left')
+    assert [text.splitlines()[-1] for text in node.errors] == [
+        "KeyError: 'front'",
+        'ValueError: left',
+    ]

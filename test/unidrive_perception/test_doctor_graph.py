@@ -160,16 +160,23 @@ def test_every_image_that_the_node_gives_is_known_as_a_result():
 
 
 def test_no_image_comes_although_there_is_a_publisher():
-    *_, images = camera(publisher(), image_topics=[TOPIC])
+    *_, images = camera(publisher())
     assert (images.check, images.level) == ('images', 'FAIL')
     assert images.remedy == LOSS_REMEDY
     assert levels(camera(publisher(), watched_s=0.0)) == {TOPIC: 'OK'}
 
 
 def test_a_camera_that_ends_meanwhile_is_not_said_to_lose_images():
-    *_, images = camera(publisher(), image_topics=['/rear/image'])
+    *_, images = camera(publisher(), ended=[TOPIC])
     assert (images.check, images.level) == ('images', 'WARN')
     assert 'went away while it was looked at' in images.found
+
+
+def test_a_camera_that_was_not_listened_to_is_not_said_to_send_nothing():
+    *_, images = camera(publisher(), unwatched=[TOPIC])
+    assert (images.check, images.level) == ('images', 'WARN')
+    assert images.found == f'{TOPIC} was not listened to, as there are so many cameras'
+    assert images.remedy == f'unidrive doctor --image-topic {TOPIC}'
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,18 @@ def test_the_type_is_wrong():
     assert f'They publish {COMPRESSED}; {remedy}' in sentence
 
 
+def test_a_camera_of_several_has_parameters_of_its_own():
+    found = [publisher(kind=COMPRESSED)]
+    sentence = no_image('/left/image', IMAGE, 'best_effort', 5, found, {}, camera='left')
+    assert sentence.endswith('start the node with the parameter left.image_transport:=compressed')
+    topics = {'/b': [IMAGE]}
+    sentence = no_image('/left/image', IMAGE, 'best_effort', 5, [], topics, camera='left')
+    assert sentence.endswith('start the node with the parameter left.image_topic:=/b')
+    topics['/c'] = [IMAGE]
+    sentence = no_image('/left/image', IMAGE, 'best_effort', 5, [], topics, camera='left')
+    assert sentence.endswith('the parameter left.image_topic:=… one of them')
+
+
 def test_the_reliability_is_wrong():
     camera = publisher('cam', '/front', reliability=Reliability.BEST_EFFORT)
     sentence = no_image('/i', IMAGE, 'reliable', 5, [camera], {})

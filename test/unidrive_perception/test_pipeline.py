@@ -6,6 +6,7 @@ import math
 import random
 import time
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from unidrive_perception.node.outputs import Outputs
 from unidrive_perception.node.parameters import PARAMETERS
 from unidrive_perception.node.pipeline import Pipeline
 from unidrive_perception.node.stream import CameraStream
-from unidrive_perception.predictor import Predictor
+from unidrive_perception.predictor import Predictor, StageTimes
 
 MAKE = BagFactory(default_typestore())
 SMALL = street(96, 160)
@@ -192,6 +193,33 @@ def test_timing_tells_the_counters(bundle):
     assert (timing.received, timing.processed, timing.dropped) == (2, 1, 1)
     assert timing.batch_size == 1 and timing.age_ms == 0
     assert min(timing.decode_ms, timing.inference_ms, timing.publish_ms) > 0
+
+
+def test_each_stage_has_its_own_time(bundle, monkeypatch):
+    rig = Rig(bundle, tracking=True)
+    stream, model = rig.streams['front'], rig.pipeline.model
+    slow = {'decode': 0.04, 'track': 0.08, 'publish': 0.16}
+
+    def slowly(function, seconds):
+        return lambda *arguments: (time.sleep(seconds), function(*arguments))[1]
+
+    monkeypatch.setattr(stream, 'decode', slowly(stream.decode, slow['decode']))
+    monkeypatch.setattr(stream.tracker, 'update', slowly(stream.tracker.update, slow['track']))
+    monkeypatch.setattr(stream.outputs, 'publish', slowly(stream.outputs.publish, slow['publish']))
+    known = StageTimes(preprocess_ms=1e6, inference_ms=2e6, postprocess_ms=3e6)
+    predict = model.predict_batch
+
+    def predict_with_known_times(images):
+        return [replace(prediction, timing=known) for prediction in predict(images)]
+
+    monkeypatch.setattr(model, 'predict_batch', predict_with_known_times)
+    rig.send()
+    rig.work()
+    (timing,) = rig.heard('timing')
+    for stage, seconds in slow.items():
+        assert 1e3 * seconds <= getattr(timing, f'{stage}_ms') < 2e3 * seconds
+    told = (timing.preprocess_ms, timing.inference_ms, timing.postprocess_ms)
+    assert told == (1e6, 2e6, 3e6)
 
 
 def test_a_result_has_the_header_of_its_image(bundle):
@@ -425,6 +453,17 @@ def test_batches_are_no_larger_than_the_cameras_that_send(bundle):
     assert rig.pipeline.limits() == (2, 0.02)
 
 
+def test_a_camera_none_of_whose_images_are_taken_is_not_waited_for(bundle):
+    rig = Rig(bundle, ('front', 'left'), max_batch=8, max_rate=0.01)
+    for camera in rig.streams:
+        rig.send(camera)
+    assert rig.pipeline.limits()[0] == 2
+    rig.streams['left'].admitted -= 2.0  # its last that was taken is 2 s old
+    rig.send('left')
+    assert rig.counts('left') == {'limited': 1, 'waiting': 1}
+    assert rig.pipeline.limits()[0] == 1
+
+
 def test_a_new_model_is_announced_before_its_first_results(bundle, tmp_path):
     rig = Rig(bundle)
     rig.send()
@@ -452,10 +491,33 @@ def test_a_model_that_comes_amid_a_batch_is_announced_after_it(bundle, tmp_path)
     rig.send()
     rig.work()
     assert announced == [[]] and rig.announced == []  # the results out are those of the old one
+    rig.pipeline.announce_again()  # a new threshold: the tables will be told of it soon enough
+    assert rig.announced == []
     rig.streams['front'].decode = image_to_rgb
     rig.send()
     rig.work()
     assert rig.announced == [other]
+    rig.pipeline.announce_again()
+    assert rig.announced == [other, other]
+
+
+def test_a_model_whose_tables_could_not_be_published_is_announced_again(bundle, tmp_path):
+    rig = Rig(bundle)
+    other, told = Predictor(tiny_bundle(tmp_path / 'other'), 'cpu', 1), []
+
+    def announce(model):
+        told.append(model)
+        if len(told) == 1:
+            raise RuntimeError('gone')
+
+    rig.pipeline._announce = announce
+    with pytest.raises(RuntimeError):
+        rig.pipeline.change_model(other)
+    for _ in range(2):
+        rig.send()
+        rig.work()
+    assert told == [other, other] and rig.counts() == {'processed': 2}
+    assert rig.pipeline.busy_s(time.monotonic()) == 0
 
 
 def test_a_replaced_model_is_let_go_at_once(bundle, tmp_path):
@@ -498,6 +560,17 @@ def test_stamps_that_come_in_another_order_end_no_tracks(bundle):
         rig.work()
     assert ids(rig) == {1, 2}
     assert not [line for line in rig.log.infos if 'jumped back' in line]
+
+
+def test_stamps_that_jump_back_silence_no_error_and_are_told_once_a_second(bundle):
+    rig = Rig(bundle)
+    for second in (1_000, 900, 1_000, 900):
+        rig.send(second=second)
+        rig.work()
+    rig.send(encoding='nonsense')
+    rig.work()
+    assert len([line for line in rig.log.infos if 'jumped back' in line]) == 1
+    assert len(rig.log.errors) == 1
 
 
 def test_a_broken_camera_does_not_fill_the_disk_nor_silence_another(bundle):

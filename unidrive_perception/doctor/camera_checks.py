@@ -46,7 +46,10 @@ def camera(
             simulated=bool(view.clock),
             listener=next(listeners, ''),
         )
-    elif view.watched_s and not misfits and topic not in view.image_topics:
+    elif topic in view.unwatched:
+        found = f'{topic} was not listened to, as there are so many cameras'
+        yield warn('images', found, f'unidrive doctor --image-topic {topic}')
+    elif view.watched_s and not misfits and topic in view.ended:
         yield warn(
             'images',
             f'{topic} went away while it was looked at, before an image came',

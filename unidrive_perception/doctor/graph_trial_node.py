@@ -90,17 +90,20 @@ class Watcher:
         yield self._view(perception, cameras, answers, **looked)
         if not cameras and not perception and not self._node.count_publishers('/clock'):
             seconds = 0.0  # there is nothing to listen to
+        watched = dict(list(cameras.items())[:WATCHED_AT_ONCE])
         if seconds:
-            self._listen(cameras)
+            self._listen(watched)
         self._spin(max(seconds, ANSWER_S))
-        yield self._view(perception, cameras, answers, watched_s=seconds, **looked)
+        unwatched = [topic for topic in cameras if topic not in watched]
+        heard = {'watched_s': seconds, 'unwatched': unwatched if seconds else []}
+        yield self._view(perception, cameras, answers, **heard, **looked)
 
     def _view(
         self,
         perception: dict[str, list[str]],
         cameras: dict[str, list[Publisher]],
         answers: dict[str, Any],
-        **times: Any,
+        **known: Any,
     ) -> GraphView:
         """What is known by now."""
         names = self._node.get_node_names_and_namespaces()
@@ -109,6 +112,7 @@ class Watcher:
             nodes=sorted(nodes),
             image_topics=self._image_topics(perception),
             cameras=cameras,
+            ended=[topic for topic in cameras if not self._infos(topic)],
             streams={topic: self._stream(topic) for topic in self._first},
             perception=perception,
             use_sim_time={
@@ -117,7 +121,7 @@ class Watcher:
             clock=self._clock,
             clock_publishers=self._node.count_publishers('/clock'),
             diagnostics=[s for s in self._statuses.values() if s.node in perception],
-            **times,
+            **known,
         )
 
     # the graph --------------------------------------------------------------------------------
@@ -208,7 +212,7 @@ class Watcher:
     # what is heard ----------------------------------------------------------------------------
 
     def _listen(self, cameras: dict[str, list[Publisher]]) -> None:
-        for topic, publishers in list(cameras.items())[:WATCHED_AT_ONCE]:
+        for topic, publishers in cameras.items():
             kinds = [p.topic_type for p in publishers if p.topic_type in KINDS]
             if kinds:
                 self._node.create_subscription(

@@ -101,6 +101,10 @@ class GraphView:
     diagnostics: Sequence[Status] = ()
     watched_s: float = 0.0
     """How long images and /clock were listened to."""
+    unwatched: Sequence[str] = ()
+    """Cameras that were not listened to, where there are many."""
+    ended: Sequence[str] = ()
+    """Cameras that nobody publishes any more."""
 
     @classmethod
     def from_json(cls, said: Mapping[str, Any]) -> GraphView:

@@ -141,6 +141,7 @@ class Activity:
             self._settings.of_camera(name, 'image_transport'),
             self._settings.values['image_reliability'],
             self._receiver(name),
+            name,
         )
         if topics.topic in (camera.topic for camera in self._cameras.values()):
             raise UserError(

@@ -49,7 +49,10 @@ def transition(on_exception: TransitionCallbackReturn) -> Callable:
             except Exception:
                 self.get_logger().error(f'{name} failed\n{traceback.format_exc()}')
             else:
-                self.get_logger().info(DONE[name])
+                if result == TransitionCallbackReturn.SUCCESS:
+                    self.get_logger().info(DONE[name])
+                else:
+                    self.get_logger().error(f'{name} failed: a publisher refused')
                 return result
             if on_exception == TransitionCallbackReturn.FAILURE:
                 self._undo(name, state)
@@ -61,18 +64,21 @@ def transition(on_exception: TransitionCallbackReturn) -> Callable:
 
 
 def never_ends_the_node(callback: Callable) -> Callable:
-    """Log what goes wrong in a callback, which returns None then, instead of letting it out."""
-    quiet_until = -math.inf  # rclpy's throttle would be one for all callbacks
+    """Log what goes wrong in a callback, which returns None then, instead of letting it out.
+
+    The same error at the same place is logged again after ``AGAIN_S``.
+    """
+    quiet_until: dict[tuple[type, str, int], float] = {}  # rclpy's throttle is one for all errors
 
     @functools.wraps(callback)
     def run(self: Any, *arguments: Any) -> Any:
-        nonlocal quiet_until
         try:
             return callback(self, *arguments)
-        except Exception:
-            now = time.monotonic()
-            if now >= quiet_until:
-                quiet_until = now + AGAIN_S
+        except Exception as error:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            what, now = (type(error), where.filename, where.lineno), time.monotonic()
+            if now >= quiet_until.get(what, -math.inf):
+                quiet_until[what] = now + AGAIN_S
                 trace = traceback.format_exc()
                 self.get_logger().error(f'{callback.__name__} failed\n{trace}')
 

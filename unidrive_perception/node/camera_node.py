@@ -54,13 +54,15 @@ class CameraTopics:
         transport: str,
         reliability: str,
         received: Callable[[Any], None],
+        camera: str = '',
     ) -> None:
         """Name the topics, which may be relative and remapped; subscribes to nothing yet.
 
-        ``transport`` and ``reliability`` are those of the node's parameters. Raises
+        ``transport`` and ``reliability`` are those of the node's parameters, ``camera`` its name
+        where there are several. Raises
         :class:`UserError` for a topic or a QoS override that cannot be.
         """
-        self._node, self._on_image = node, received
+        self._node, self._on_image, self._camera = node, received, camera
         try:
             resolved = node.resolve_topic_name(topic)
         except RuntimeError as error:
@@ -135,6 +137,7 @@ class CameraTopics:
                     silence,
                     self._publishers(),
                     self._published_by_others(),
+                    self._camera,
                 )
             )
 

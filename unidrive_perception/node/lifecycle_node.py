@@ -16,7 +16,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool
 
-from unidrive_perception.errors import UserError
+from unidrive_perception.errors import Ended, UserError
 from unidrive_perception.image_bridge import find_cv_bridge
 from unidrive_perception.message_factories import RosFactory
 from unidrive_perception.node.activity_node import Activity
@@ -119,6 +119,8 @@ class PerceptionNode(LifecycleNode):
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribe, and finish the images in work; the model stays loaded."""
         if not self._end_activity():
+            if self._ended.is_set():
+                raise Ended('ended with an image in work')
             raise UserError(
                 'the images in work do not end, so the model hangs: start the node again, perhaps '
                 'with another device'

@@ -19,7 +19,6 @@ from unidrive_perception.errors import UserError, quoted
 from unidrive_perception.image_codec import ImageDecodeError
 from unidrive_perception.message_factories import MessageFactory
 from unidrive_perception.messages import stamp_of, timing_message
-from unidrive_perception.node.diagnostics import STAGES
 from unidrive_perception.node.frame_messages import FrameMessages
 from unidrive_perception.node.frames import Batch, LatestFrames
 from unidrive_perception.node.parameters import USE_BUNDLE_THRESHOLD
@@ -77,8 +76,8 @@ class Pipeline:
         work.
         """
         with self._turn:
-            self._model, self._is_announced = model, self._began is None
-            if self._is_announced:
+            self._model, self._is_announced = model, False
+            if self._began is None:
                 self._begin_with(model)
 
     def announce_again(self) -> None:
@@ -115,12 +114,11 @@ class Pipeline:
 
     def work(self, batch: Batch) -> None:
         """Take images from messages to published results."""
-        with self._turn:
-            self._began, model = time.monotonic(), self._model
-            is_new, self._is_announced = not self._is_announced, True
         try:
-            if is_new:
-                self._begin_with(model)
+            with self._turn:
+                self._began, model = time.monotonic(), self._model
+                if not self._is_announced:
+                    self._begin_with(model)
             self._work_with(model, batch)
         finally:
             self._began = None
@@ -149,6 +147,7 @@ class Pipeline:
                 stream.tracker.reset()
         self._classes = classes
         self._announce(model)
+        self._is_announced = True
 
     def _decode(self, camera: str, received: Received, settings: Settings) -> Decoded | None:
         """The pixels of an image; None where it is too old or cannot be decoded."""
@@ -210,11 +209,14 @@ class Pipeline:
             self._failed(image.stream, error)
             return
         times = prediction.timing
-        milliseconds = (
-            *(image.decode_ms, times.preprocess_ms, times.inference_ms, times.postprocess_ms),
-            *((followed - start) * 1e3, (published - followed) * 1e3),
-        )
-        stages_ms = dict(zip(STAGES, milliseconds, strict=True))
+        stages_ms = {
+            'decode': image.decode_ms,
+            'preprocess': times.preprocess_ms,
+            'inference': times.inference_ms,
+            'postprocess': times.postprocess_ms,
+            'track': (followed - start) * 1e3,
+            'publish': (published - followed) * 1e3,
+        }
         self._account(image, stages_ms, batch_size)
 
     def _publish(

@@ -34,23 +34,27 @@ def run(argv: list[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
     init_ros(functools.partial(rclpy.init, signal_handler_options=SignalHandlerOptions.NO), argv)
-    node = None
+    node, code = None, 1
     try:
         node = PerceptionNode(ended)
-        if node.autostart and not node.start():
-            return 0 if ended.is_set() else 1
-        _spin(node, ended)
+        if not node.autostart or node.start():
+            _spin(node, ended)
+            code = 0
+        elif ended.is_set():
+            code = 0
     except ParameterException as error:
         raise UserError(str(error)) from error
     finally:
         if node:
             node.close()
         rclpy.try_shutdown()
-        if ended.is_set() and node and node.has_threads:
+        if node and node.has_threads:
             # Python would wait for a model that nobody wants any more, or break off in its midst.
+            if sys.exc_info()[0]:
+                traceback.print_exc()
             sys.stdout.flush()
-            os._exit(0)
-    return 0
+            os._exit(code)
+    return code
 
 
 def _spin(node: PerceptionNode, ended: threading.Event) -> None:

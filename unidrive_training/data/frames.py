@@ -154,14 +154,15 @@ def _take(
     frame = shot.frame
     try:
         rgb = frame.rgb()
+        image = thumbnail(rgb)
+        if seen.has_near_duplicate(image):
+            tally.near_duplicates += 1
+            return True
+        data = _jpeg(frame, rgb, selection)
     except UserError as error:
         tally.bad.append(f'{shot.source} {frame.topic} at {frame.stamp_ns} ns: {error}')
         return False
-    image = thumbnail(rgb)
-    if seen.has_near_duplicate(image):
-        tally.near_duplicates += 1
-        return True
-    folder.add(shot, _jpeg(frame, rgb, selection), stamp_of(frame.header), image)
+    folder.add(shot, data, stamp_of(frame.header), image)
     seen.add(image)
     tally.kept += 1
     return True
