@@ -24,9 +24,16 @@ setup: ## make .venv, or bring it up to date
 demo: setup ## node + player on generated scenes, or on INPUT=bag|video|folder
 	@$(IN_VENV) unidrive demo $(if $(INPUT),--input "$(INPUT)") $(if $(TOPIC),--topic "$(TOPIC)")
 
-# Models as small as those of the tests are faster on one thread.
+# Models as small as those of the tests are faster on one thread. Live nodes have the machine
+# for themselves; all others are dealt to two processes, file by file.
+PYTEST = OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} UNIDRIVE_REQUIRE_ROS=1 python -m pytest --timeout 900
+UNIT = test/unidrive_perception test/unidrive_training
+
 test: setup lint ## ruff and every test
-	@$(IN_VENV) OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} UNIDRIVE_REQUIRE_ROS=1 python -m pytest --timeout 900
+	@$(IN_VENV) failed=0; \
+	$(PYTEST) --numprocesses 2 --dist loadfile $(UNIT) || failed=1; \
+	$(PYTEST) $(UNIT:%=--ignore %) || failed=1; \
+	exit $$failed
 
 lint: setup ## ruff check and ruff format --check
 	@$(IN_VENV) ruff check

@@ -14,8 +14,11 @@ from unidrive_perception.transport import private_graph
 REPO = Path(__file__).resolve().parents[1]
 
 # Domain ids up to 101 need no port that the system may have given away. A run starts somewhere
-# among them, and each test that asks for a domain gets the next.
-DOMAINS = itertools.cycle(range(1, 102))
+# among them, and each test that asks for a domain gets the next;
+# workers of pytest-xdist share none.
+WORKER = int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0').removeprefix('gw'))
+WORKERS = int(os.environ.get('PYTEST_XDIST_WORKER_COUNT', 1))
+DOMAINS = itertools.cycle(range(1 + WORKER, 102, WORKERS))
 for _ in range(os.getpid() % 101):
     next(DOMAINS)
 
