@@ -125,8 +125,8 @@ def _open_session(bundle: Bundle, device: str, threads: int) -> onnxruntime.Infe
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Threads that wait by spinning doubled the CPU time per image, and on a machine with other
-    # work the latency too.
+    # Threads that spin while they wait gain 7 % on an idle machine, and lose a third where another
+    # program has a core (docs/benchmarks.md, "Export paths").
     options.add_session_config_entry('session.intra_op.allow_spinning', '0')
     options.log_severity_level = 3  # warnings of the optimiser are not for users
     try:

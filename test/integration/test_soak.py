@@ -117,6 +117,11 @@ def test_a_listener_notices_wrong_counts(checks, messages, sentence):
     assert sentence in said and bool(said) == bool(sentence)
 
 
+LOADED = '[INFO] model nano from /m: detection; on cpu, warm after 0.10 s\n'
+CONFIGURED = '[INFO] [1.0] [perception]: configured\n'
+SWAPPED = f'{LOADED}{CONFIGURED}{LOADED}'
+
+
 @pytest.mark.parametrize(
     ('change', 'sentence'),
     [
@@ -129,15 +134,21 @@ def test_a_listener_notices_wrong_counts(checks, messages, sentence):
         ({'leak': {'unconfigured': 0.03}}, 'memory unconfigured: +3.0 % over the run'),
         ({'leak': {'at work': 0.01, 'unconfigured': -0.05}}, ''),
         ({'leak': {'at work': 0.5}, 'seconds': 300.0}, ''),
-        ({'node_log': '[ERROR] oh'}, 'log of the node: [ERROR] oh'),
-        ({'node_log': '[ERROR] needs a step of 3 bytes'}, ''),
+        ({'node_log': f'{SWAPPED}[ERROR] oh'}, 'log of the node: [ERROR] oh'),
+        ({'node_log': f'{SWAPPED}[ERROR] needs a step of 3 bytes'}, ''),
         ({'heard': 0}, 'no results were heard'),
+        ({'damaged': 0}, 'no damaged models that were not taken'),
+        ({'node_log': '[INFO] fine'}, 'no models swapped'),
+        ({'node_log': f'{CONFIGURED}{LOADED}'}, 'no models swapped'),
+        ({'node_log': f'{SWAPPED}[ERROR] cannot load it; /m stays in use'}, 'cannot load it'),
+        ({'node_log': f'{SWAPPED}[ERROR] the file is damaged or not of this bundle'}, ''),
     ],
 )
 def test_the_verdict(soaking, change, sentence):
     from collections import Counter
 
-    from soaking.report import Soak, report, violations
+    from soaking.disturbance import NOT_TAKEN
+    from soaking.report import Soak, report, unsure, violations
     from soaking.sampling import Sample
 
     def sample(own=330.0, seconds=0.0, threads=19):
@@ -151,7 +162,8 @@ def test_the_verdict(soaking, change, sentence):
     times = np.linspace(0, seconds, 100)
     nobody = SimpleNamespace(violations=[], started=Counter())
     crowd = SimpleNamespace(**vars(nobody), heard=Counter(timing=change.pop('heard', 9)))
-    disturbance = SimpleNamespace(violations=[], done=Counter(), images=Counter(processed=9))
+    done = Counter({NOT_TAKEN: change.pop('damaged', 1)})
+    disturbance = SimpleNamespace(violations=[], done=done, images=Counter(processed=9))
     facts = {
         'seconds': seconds,
         'samples': [sample(900.0)] * 90 + [sample()] * 810,
@@ -161,7 +173,7 @@ def test_the_verdict(soaking, change, sentence):
         'exit_code': 0,
         'ending_seconds': 0.4,
         'segments_left': [],
-        'node_log': '[INFO] fine',
+        'node_log': SWAPPED,
     }
     soak = Soak(**{**facts, **change}, disturbance=disturbance, crowd=crowd)
     found = violations(soak)
@@ -170,6 +182,7 @@ def test_the_verdict(soaking, change, sentence):
     assert f'| violations | {len(found)} |' in text
     grown = [f'{state} | 100 | 330 MB | {100 * by:+.1f} %' in text for state, by in leak.items()]
     assert all(grown) if seconds > 600 else 'too short to tell' in text
+    assert not unsure(soak)
 
 
 SEEDS = 300
@@ -227,6 +240,20 @@ def test_without_noise_the_limit_is_sharp(shares):
 
     assert [*shares(1.9, silence)] == [0, 1]
     assert [*shares(2.1, silence)] == [1, 0]
+
+
+def test_what_is_not_shown_is_told(soaking, monkeypatch):
+    from soaking import report
+    from soaking.trend import Trend
+
+    unsure = Trend(growth=1.0, low=-2.0, high=4.0)
+    states = {'at work': unsure, 'unconfigured': None, 'calm': Trend(0.0, -1.0, 1.0)}
+    monkeypatch.setattr(report, '_trends', lambda soak: states)
+    assert report.unsure(SimpleNamespace(seconds=1800.0)) == [
+        'memory at work: NOT SHOWN to hold, up to +4.0 % is possible',
+        'memory unconfigured: too few samples',
+    ]
+    assert report.unsure(SimpleNamespace(seconds=60.0)) == []
 
 
 def test_the_verdict_is_undecided_where_noise_hides_the_limit(soaking):
