@@ -11,7 +11,14 @@ from typing import Any, NoReturn
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser that names what is nearest to a misspelt option, choice or command."""
+    """An ArgumentParser that names what is nearest to a misspelt option, choice or command.
+
+    Options are written out: a later one may begin alike.
+    """
+
+    def __init__(self, *arguments: Any, allow_abbrev: bool = False, **options: Any) -> None:
+        """As argparse has it."""
+        super().__init__(*arguments, allow_abbrev=allow_abbrev, **options)
 
     def parse_args(
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None

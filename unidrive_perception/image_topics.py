@@ -73,15 +73,19 @@ def no_image(
     publishers: Sequence[Any],
     topics: Mapping[str, Sequence[str]],
     camera: str = '',
+    were_there: bool = False,
 ) -> str:
     """Why nothing may have arrived on ``topic``; ``topics`` are all names with their types.
 
-    ``camera`` is its name where the node has several: then each has parameters of its own.
+    ``camera`` is its name where the node has several: then each has parameters of its own;
+    ``were_there`` that images had arrived before.
     """
     sentence = (
         f'no image received for {seconds:.0f} s on {topic} ({msgtype}, {reliability}); '
         f'publishers: {describe_publishers(publishers)}'
     )
+    if publishers and were_there:
+        return f'{sentence}. Images came until then: has it stopped, or ended without a word?'
     return f'{sentence}. {_remedy(topic, msgtype, reliability, publishers, topics, camera)}'
 
 

@@ -115,12 +115,13 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit status."""
     settings = _settings(args)
     out = Path(os.path.abspath(args.output))  # not resolved: a link is given its target's place
+    was_done = out.exists()
     try:
         content = make_bag(settings, out, args.storage, args.jobs, args.threads)
     except Stopped as stopped:
         print(f'\nunidrive: {stopped}')
         return INTERRUPTED
-    for sentence in _report(content, args.output):
+    for sentence in _report(content, args.output, was_done):
         print(sentence)
     return 0
 
@@ -147,8 +148,8 @@ def _settings(args: argparse.Namespace) -> Settings:
     )
 
 
-def _report(content: Mapping[str, Any], output: str) -> list[str]:
-    """Return the lines that tell what is in ``summary.json``."""
+def _report(content: Mapping[str, Any], output: str, was_done: bool) -> list[str]:
+    """Return the lines that tell what is in ``summary.json``, which may be of an earlier run."""
     bad, frames, run = content['bad_frames'], content['frames'], content['run']
     lines = [
         f'bad frame {b["frame"]} (recorded at {b["stamp_ns"]} ns): {b["reason"]}'
@@ -162,9 +163,10 @@ def _report(content: Mapping[str, Any], output: str) -> list[str]:
     if found:
         best = sorted(found, key=found.get, reverse=True)
         lines.append('objects: ' + ', '.join(f'{found[name]} {name}' for name in best))
-    rate = f', {run["frames_per_second"]:.1f} frames/s' if run['frames'] else ''
+    is_timed = run['frames'] and not was_done
+    rate = f', {run["frames_per_second"]:.1f} frames/s' if is_timed else ''
     lines.append(
-        f'{frames["processed"]} frames processed, {frames["bad"]} bad{rate}; results, '
-        f'{SUMMARY} and {PLOT} in {output}'
+        f'{"nothing is left to do: " if was_done else ""}{frames["processed"]} frames processed, '
+        f'{frames["bad"]} bad{rate}; results, {SUMMARY} and {PLOT} in {output}'
     )
     return lines

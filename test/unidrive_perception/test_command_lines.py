@@ -31,6 +31,7 @@ def parser():
     [
         (['--tracc'], 'unrecognized arguments: --tracc (did you mean --track?)'),
         (['--jbs', '4'], 'unrecognized arguments: --jbs 4 (did you mean --jobs?)'),
+        (['--trac'], 'unrecognized arguments: --trac (did you mean --track?)'),
         (['--jbs=4'], 'unrecognized arguments: --jbs=4 (did you mean --jobs?)'),
         (['-track'], 'unrecognized arguments: -track (did you mean --track?)'),
         (['--Score_Threshold=1'], '--Score_Threshold=1 (did you mean --score-threshold?)'),

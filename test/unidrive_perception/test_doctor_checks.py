@@ -309,7 +309,7 @@ def test_speed_against_the_camera():
     said = {'total_ms': 50.0, 'inference_ms': 45.0, 'runs': 10}
     assert model_checks.speed(said, 15.0, 'of the live camera').level == 'OK'
     slow = model_checks.speed(said, 40.0, 'of the live cameras')
-    assert slow.level == 'WARN' and '50 % are passed over' in slow.found
+    assert slow.level == 'WARN' and '50 % are dropped' in slow.found
     assert 'a smaller bundle' in slow.remedy
     decoding = model_checks.speed({**said, 'inference_ms': 10.0}, 40.0, 'of the live cameras')
     assert 'bundle' not in decoding.remedy

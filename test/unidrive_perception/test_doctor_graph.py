@@ -145,6 +145,15 @@ def test_a_graph_that_was_not_looked_at(told, is_quick, level):
     assert finding.level == level and told.problem in finding.found
 
 
+def test_the_other_transport_is_proposed_first_and_for_the_right_camera():
+    topics = ['/front/driver/image_ray', f'{TOPIC}/compressed']
+    (nobody,) = camera(image_topics=topics)
+    assert nobody.level == 'FAIL' and nobody.remedy.endswith(f'-r image:={TOPIC}/compressed')
+    several = {'/perception': ['/front/image', TOPIC]}
+    (nobody,) = camera(image_topics=topics, perception=several)
+    assert f'-p NAME.image_topic:={TOPIC}/compressed   # NAME' in nobody.remedy
+
+
 def test_a_result_of_ours_is_no_camera():
     ours = {'/front/driver': []}
     (result,) = camera(publisher(), perception=ours, watched_s=0.0, image_topics=['/rear/image'])
@@ -248,7 +257,10 @@ def test_stamps_beside_a_simulated_clock():
 def test_nodes_of_the_same_name_and_what_they_say():
     assert graph_checks.nodes(GraphView(nodes=['/a', '/b'])).level == 'OK'
     twice = graph_checks.nodes(GraphView(nodes=['/a', '/b', '/a']))
-    assert twice.level == 'WARN' and twice.remedy.endswith('__node:=a_2')
+    assert twice.level == 'WARN'
+    assert twice.remedy == 'start one of them with --ros-args -r __node:=a_2'
+    ours = graph_checks.nodes(GraphView(nodes=['/a', '/a'], perception={'/a': []}))
+    assert ours.remedy.endswith('--ros-args -r __node:=a_2') and 'perception_node' in ours.remedy
     statuses = [Status('/perception: front', 0, 'fine'), Status('/perception: rear', 3, 'none')]
     view = GraphView(diagnostics=statuses, perception={'/perception': [], '/other': []})
     fine, stale, silent = graph_checks.diagnostics(view)

@@ -82,6 +82,14 @@ def test_a_camera_of_several_has_parameters_of_its_own():
     assert sentence.endswith('the parameter left.image_topic:=… one of them')
 
 
+def test_images_that_came_before_are_not_said_to_be_lost_on_the_way():
+    killed = [publisher()]  # DDS lists it for some 20 s
+    sentence = no_image('/i', IMAGE, 'best_effort', 6, killed, {}, were_there=True)
+    assert sentence.endswith('Images came until then: has it stopped, or ended without a word?')
+    gone = no_image('/i', IMAGE, 'best_effort', 6, [], {}, were_there=True)
+    assert 'is the camera or player running' in gone
+
+
 def test_the_reliability_is_wrong():
     camera = publisher('cam', '/front', reliability=Reliability.BEST_EFFORT)
     sentence = no_image('/i', IMAGE, 'reliable', 5, [camera], {})

@@ -25,6 +25,7 @@ from unidrive_perception.messages import (
 )
 from unidrive_perception.overlay import draw_overlay
 from unidrive_perception.predictor import Predictor
+from unidrive_perception.processing import chart
 from unidrive_perception.sources import open_source
 from unidrive_perception.tracking import WEAK_SHARE, Tracker
 
@@ -169,10 +170,12 @@ def test_chart(tmp_path, model):
     for name, pictures in (('some', streets(3)), ('one', streets(1))):
         source = write_image_bag(tmp_path / name, pictures=pictures)
         process_bag(source, tmp_path / f'{name}_out', '--model', model)
-        chart = cv2.imread(str(tmp_path / f'{name}_out' / 'summary.png'))
-        assert chart.shape == (760, 1200, 3)
-        assert (chart == 255).all(2).mean() > 0.5
-        assert (chart[..., ::-1] == (44, 160, 44)).all(2).sum() > 100  # the third stage: inference
+        picture = cv2.imread(str(tmp_path / f'{name}_out' / 'summary.png'))
+        assert picture.shape == (760, 1200, 3)
+        assert (picture == 255).all(2).mean() > 0.5
+        assert (picture[..., ::-1] == (44, 160, 44)).all(
+            2
+        ).sum() > 100  # the third stage: inference
 
 
 def test_a_summary_does_not_disturb_readers(tmp_path, model):
@@ -200,3 +203,14 @@ def test_compressed_bag_holds_the_same(tmp_path, model):
         sizes[storage] += sum(f.stat().st_size for f in (tmp_path / storage).glob('mcap.mcap'))
     assert messages(tmp_path / 'mcap') == messages(tmp_path / 'sqlite3')
     assert sizes['mcap'] < sizes['sqlite3'] / 5
+
+
+def test_each_point_of_a_chart_stands_for_as_many_frames():
+    x = np.arange(1000.0)
+    seconds, means = chart._averaged(x, np.stack([x, 2 * x]))
+    assert len(seconds) <= chart._POINTS
+    steps = np.diff(seconds)[:-1]  # the last run may be shorter
+    assert (steps == steps[0]).all()
+    assert np.array_equal(means, [seconds, 2 * seconds]) and seconds[-1] > 990
+    few, same = chart._averaged(x[:3], x[None, :3])
+    assert few.tolist() == same[0].tolist() == [0, 1, 2]

@@ -113,7 +113,10 @@ def test_killed_while_cleaning_up(tmp_path, folder, monkeypatch, capsys):
     assert process_bag(*arguments(folder, out)) == 0
     check_same(folder, out)
     assert process_bag(*arguments(folder, out)) == 0, 'nothing is left to do'
-    assert f'{FRAMES} frames processed' in capsys.readouterr().out
+    assert (
+        f'nothing is left to do: {FRAMES} frames processed, 0 bad; results'
+        in capsys.readouterr().out
+    )
 
 
 def test_interrupted(tmp_path, folder):

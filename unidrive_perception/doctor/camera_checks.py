@@ -13,7 +13,7 @@ from unidrive_perception.doctor.findings import Finding, fail, ok, warn
 from unidrive_perception.doctor.graph_view import GraphView, Publisher
 from unidrive_perception.doctor.remedies import ros2, run_node
 from unidrive_perception.doctor.stream_checks import judge_stream
-from unidrive_perception.image_topics import COMPRESSED, IMAGE, describe_publishers
+from unidrive_perception.image_topics import COMPRESSED, IMAGE, SUFFIX, describe_publishers
 
 SHOWN = 6
 
@@ -72,7 +72,7 @@ def nobody(topic: str, view: GraphView) -> Finding:
     found = f'nobody publishes it (looked for {view.looked_s:.1f} s)'
     if others:
         found += _listed('; topics with images', others)
-        return fail(topic, found, run_node(f'-r image:={others[0]}'))
+        return fail(topic, found, _listen_to(others[0], view))
     domain = os.environ.get('ROS_DOMAIN_ID') or '0'
     found += f', nor images on any other topic: does the camera run, in ROS_DOMAIN_ID {domain}?'
     compare = 'in the shell of the camera, to compare'
@@ -81,10 +81,11 @@ def nobody(topic: str, view: GraphView) -> Finding:
 
 
 def nearest(topic: str, others: Iterable[str]) -> list[str]:
-    """The other topics, that with the most similar name first."""
+    """The other topics: first the same camera in the other transport, then by similar names."""
 
-    def distance(other: str) -> tuple[float, str]:
-        return -difflib.SequenceMatcher(None, topic, other).ratio(), other
+    def distance(other: str) -> tuple[bool, float, str]:
+        is_twin = topic.removesuffix(SUFFIX) == other.removesuffix(SUFFIX)
+        return not is_twin, -difflib.SequenceMatcher(None, topic, other).ratio(), other
 
     return sorted((other for other in others if other != topic), key=distance)
 
@@ -92,7 +93,7 @@ def nearest(topic: str, others: Iterable[str]) -> list[str]:
 def _misfits(topic: str, publishers: Sequence[Publisher], view: GraphView) -> Iterator[Finding]:
     """What keeps the images of these publishers from being seen."""
     others = nearest(topic, view.image_topics)
-    instead = run_node(f'-r image:={others[0]}') if others else ''
+    instead = _listen_to(others[0], view) if others else ''
     inspect = ros2(f'topic info -v {topic}   # and remap one of the two', 'remap one of the two')
     wrong = [p for p in publishers if not _has_images(p)]
     results = [p for p in publishers if p.node in view.perception]
@@ -114,6 +115,13 @@ def _misfits(topic: str, publishers: Sequence[Publisher], view: GraphView) -> It
         found = f'{len(publishers)} publishers: {describe_publishers(publishers)}; images mix'
         end = 'end or remap all but one'
         yield warn(topic, found, ros2(f'topic info -v {topic}   # and {end}', end))
+
+
+def _listen_to(topic: str, view: GraphView) -> str:
+    """How our node listens to another topic, whose name tells the transport, too."""
+    if any(len(cameras) > 1 for cameras in view.perception.values()):
+        return run_node(f'-p NAME.image_topic:={topic}') + '   # NAME: that of the camera'
+    return run_node(f'-r image:={topic}')
 
 
 def _has_images(publisher: Publisher) -> bool:

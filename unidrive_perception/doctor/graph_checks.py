@@ -58,8 +58,11 @@ def nodes(view: GraphView) -> Finding:
     names = view.nodes
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
-        found = f'{", ".join(twice)}: more than one node has this name, and their topics mix'
-        return warn('nodes', found, run_node(f'-r __node:={twice[0].rsplit("/", 1)[-1]}_2'))
+        found = f'{", ".join(twice)}: more than one node has this name; parameters and logs mix'
+        other = f'-r __node:={twice[0].rsplit("/", 1)[-1]}_2'
+        is_ours = twice[0] in view.perception
+        remedy = run_node(other) if is_ours else f'start one of them with --ros-args {other}'
+        return warn('nodes', found, remedy)
     if not names:
         return ok('nodes', f'none seen in {view.looked_s:.1f} s', count=0)
     shown = ', '.join(names[:5]) + (', …' if len(names) > 5 else '')

@@ -144,7 +144,10 @@ class Watcher:
         return len(self._node.get_node_names()), sum(len(self._infos(name)) for name, _ in topics)
 
     def _perception_nodes(self) -> dict[str, list[str]]:
-        """Our nodes that are configured, and the camera topics that each listens to."""
+        """Our nodes that are configured, and the camera topics that each listens to.
+
+        A lazy one that is idle tells of them on /diagnostics only.
+        """
         found = {}
         for topic, types in self._node.get_topic_names_and_types():
             infos = self._node.get_publishers_info_by_topic(topic) if LABELS in types else ()
@@ -154,7 +157,10 @@ class Watcher:
                 heard = self._node.get_subscriber_names_and_types_by_node(
                     info.node_name, info.node_namespace
                 )
-                found[full_node_name(info)] = [t for t, kinds in heard if set(kinds) & set(KINDS)]
+                name = full_node_name(info)
+                topics = {t for t, kinds in heard if set(kinds) & set(KINDS)}
+                told = (s.subject for s in self._statuses.values() if s.node == name)
+                found[name] = sorted(topics | {s for s in told if s.startswith('/')})
         return found
 
     def _cameras(self, perception: dict[str, list[str]]) -> list[str]:

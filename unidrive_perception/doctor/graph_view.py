@@ -76,6 +76,11 @@ class Status:
         """The node that said it: ``/perception`` of ``/perception: /camera/image_raw``."""
         return self.name.partition(':')[0]
 
+    @property
+    def subject(self) -> str:
+        """What it is about: ``/camera/image_raw`` of ``/perception: /camera/image_raw``."""
+        return self.name.partition(': ')[2]
+
 
 @dataclass(frozen=True)
 class GraphView:

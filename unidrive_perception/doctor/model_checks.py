@@ -96,7 +96,7 @@ def speed(said: Mapping[str, Any], wanted: float, whose: str, beside: bool = Fal
         return ok('speed', found, **figures)
     if rate < wanted:
         share = 100 * (1 - rate / wanted)
-        found += f'; of {wanted:.0f} Hz {whose} {share:.0f} % are passed over'
+        found += f'; of {wanted:.0f} Hz {whose} {share:.0f} % are dropped'
         more = 'a GPU or a smaller bundle gives' if _is_model_slow(said) else 'smaller images give'
         remedy = run_node(f'-p max_rate:={rate * 0.8:.1f}') + f'   # evenly; {more} more'
         return warn('speed', found, remedy, **figures)

@@ -138,6 +138,7 @@ class CameraTopics:
                     self._publishers(),
                     self._published_by_others(),
                     self._camera,
+                    were_there=self.health.counters.received > 0,
                 )
             )
 

@@ -41,7 +41,9 @@ def draw_chart(title: str, tally: Tally, times: Mapping[str, np.ndarray]) -> np.
     canvas.panel(
         'bottom', 'latency per frame [ms], stages on top of each other', seconds, shown, 1
     )
-    canvas.text(((_LEFT + _RIGHT) // 2 - 70, HEIGHT - 16), 'time of recording [s]', 0.5)
+    length = _run_length(len(seconds))
+    averaged = f', means of {length} frames' if length > 1 else ''
+    canvas.text(((_LEFT + _RIGHT) // 2 - 70, HEIGHT - 16), f'time of recording [s]{averaged}', 0.5)
     return cv2.resize(canvas.pixels, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
 
 
@@ -109,10 +111,18 @@ class _Canvas:
 
 
 def _averaged(x: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Means of (frames,) and (lines, frames) over runs of frames; never more than _POINTS."""
-    runs = np.array_split(np.arange(len(x)), min(_POINTS, max(1, len(x))))
-    means = [values[:, run].mean(1) for run in runs if len(run)]
-    return np.array([x[run].mean() for run in runs if len(run)]), np.stack(means, 1)
+    """Means of (frames,) and (lines, frames) over runs of frames; never more than _POINTS.
+
+    The runs are alike but for the last, or a part of a recording would look smoother.
+    """
+    begins = np.arange(0, len(x), _run_length(len(x)))
+    counts = np.diff([*begins, len(x)])
+    return np.add.reduceat(x, begins) / counts, np.add.reduceat(values, begins, axis=1) / counts
+
+
+def _run_length(frames: int) -> int:
+    """How many frames one point of a line stands for."""
+    return max(1, -(-frames // _POINTS))
 
 
 def _ticks(highest: float) -> list[float]:
