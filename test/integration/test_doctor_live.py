@@ -127,6 +127,20 @@ def test_a_running_node_and_its_camera_are_found(ros_domain, tmp_path):
     assert speed['wanted_rate'] == pytest.approx(graph['images']['figures']['rate'])
 
 
+def test_what_an_idle_node_will_listen_to_is_looked_at(cameras, tmp_path):
+    model = write_tiny_bundle(tmp_path / 'tiny')
+    node = NodeProcess(tmp_path, '-r', 'image:=/right/image_row', model_path=model)
+    try:
+        node.wait_for('idle until somebody subscribes')
+        found = findings('--model', model, expected=1)
+    finally:
+        node.stop()
+    graph = [f for f in found if f['topic'] == 'Live graph']
+    (nobody,) = (f for f in graph if f['check'] == '/right/image_row')
+    assert nobody['level'] == 'FAIL' and nobody['remedy'].endswith('-r image:=/right/image_raw')
+    assert not of(graph, '/right/image_raw')
+
+
 def test_a_quick_look_does_not_fail_for_what_it_did_not_see(cameras, tmp_path):
     model = write_tiny_bundle(tmp_path / 'tiny')
     found = findings(*('--quick', '--model', model, '--image-topic', 'right/imag_raw'), expected=0)

@@ -127,14 +127,19 @@ class Watcher:
     # the graph --------------------------------------------------------------------------------
 
     def _discover(self, patience: float) -> None:
-        """Wait until nothing new appears, and all camera topics have publishers that are known."""
+        """Wait until nothing new appears, and what is there is known.
+
+        That is, the publishers of all camera topics, and what each node of ours says of itself.
+        """
         begin = time.monotonic()
         seen, since = self._size(), begin
         while (now := time.monotonic()) - begin < patience:
             if self._size() != seen:
                 seen, since = self._size(), now
-            cameras = self._cameras(self._perception_nodes())
-            complete = cameras and all(are_known(self._infos(topic)) for topic in cameras)
+            nodes = self._perception_nodes()
+            cameras = self._cameras(nodes)
+            complete = bool(cameras) and all(are_known(self._infos(topic)) for topic in cameras)
+            complete &= nodes.keys() <= {status.node for status in self._statuses.values()}
             if complete and now - begin > DISCOVERY_S and now - since > SETTLED_S:
                 break
             self._spin(0.05)
