@@ -30,7 +30,7 @@ sys.path[:0] = [str(REPO), str(REPO / 'benchmarks')]
 from soaking.disturbance import Disturbance  # noqa: E402
 from soaking.graph import NodeServices  # noqa: E402
 from soaking.processes import Crowd, Process, perception_node  # noqa: E402
-from soaking.report import Soak, report, unsure, violations  # noqa: E402
+from soaking.report import TREND_S, Soak, report, unsure, violations  # noqa: E402
 from soaking.sampling import (  # noqa: E402
     Sampler,
     States,
@@ -43,6 +43,7 @@ from unidrive_perception.bundle import default_bundle  # noqa: E402
 from unidrive_perception.transport import dds_environment  # noqa: E402
 
 CAMERAS, JPEG = ('front', 'left'), ('left',)
+CRASHES = 8
 SETTLE_S = 60.0
 """Within which the node must be as it was at the start; a peer that was killed is given up by
 DDS after 20 s."""
@@ -100,7 +101,7 @@ def soak(options: argparse.Namespace, folder: Path) -> Soak:
     try:
         services.wait_until_there()
         own = shared_segments(node.pid)  # nobody else is there yet whose memory it could have
-        disturbance.rehearse()
+        disturbance.rehearse(CRASHES if options.minutes * 60 >= TREND_S else 0)
         before = sample(node.pid)
         sampler = Sampler(node.pid, folder / 'samples.csv')
         start = time.monotonic()

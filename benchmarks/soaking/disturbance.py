@@ -43,6 +43,9 @@ MAY_BE_REFUSED = 'is being loaded: try again when it is done'
 STAYS = 'stays in use'
 NOT_TAKEN = 'damaged models that were not taken'
 PATIENCE_S = 20.0
+GIVEN_UP_S = 25.0
+"""After which DDS has given up a participant that was killed: 20 s, and some more."""
+
 COUNTS = re.compile(r'(\S+): (\d+) images received: (.*)')
 
 
@@ -120,11 +123,22 @@ class Disturbance:
             else:
                 time.sleep(0.05)
 
-    def rehearse(self) -> None:
-        """Let the node load once what it keeps for ever, and free the rest."""
+    def rehearse(self, crashes: int) -> None:
+        """Let the node load once what it keeps for ever, and free the rest.
+
+        DDS keeps room for as many participants as were ever there together, so ``crashes``
+        listeners are killed at once, more than will be given up for dead at a time later on.
+        """
         self._begin()
         self._swap_model()
         self._full_house()
+        crowd = [self._crowd.listen(TOPICS) for _ in range(crashes)]
+        for listener in crowd:
+            self._crowd.wait_until_ready(listener)
+        for listener in crowd:
+            self._crowd.stop_listening(listener, signal.SIGKILL)
+        if crowd:
+            time.sleep(GIVEN_UP_S)
         self.stop()
         time.sleep(3.0)
 

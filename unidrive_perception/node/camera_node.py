@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -100,7 +101,11 @@ class CameraTopics:
             self._images = self._warned_at = None
         if to_infos and not self._infos:
             self._infos = self._node.create_subscription(
-                CameraInfo, camera_info_topic(self.topic), self._on_info, INFO_QOS
+                CameraInfo,
+                camera_info_topic(self.topic),
+                self._on_info,
+                INFO_QOS,
+                callback_group=MutuallyExclusiveCallbackGroup(),
             )
         elif self._infos and not to_infos:
             self._node.destroy_subscription(self._infos)
@@ -162,6 +167,8 @@ class CameraTopics:
                 incompatible_qos=self._on_incompatible_qos, **events
             ),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            # the node's own would keep a reference to each subscription that there ever was
+            callback_group=MutuallyExclusiveCallbackGroup(),
         )
 
     def _on_info(self, message: CameraInfo) -> None:

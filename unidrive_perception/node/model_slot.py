@@ -139,6 +139,7 @@ class _Loading:
             model = Predictor(self._bundle, self._device, self._threads)
             model.warm_up()
             self._seconds = time.perf_counter() - start
+            give_back_memory()  # what loading alone took
             self._model = model
         except Exception as error:  # told by result(), in the thread that asks
             self._error = error

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import LifecycleNode
 from rclpy.lifecycle.publisher import LifecyclePublisher
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
@@ -40,6 +41,8 @@ class ResultPublishers:
         """
         self._node, self._make = node, make
         self._all: list[LifecyclePublisher] = []
+        # the node's own would keep a reference to each publisher that there ever was
+        self._group = MutuallyExclusiveCallbackGroup()
         try:
             self._create_all(cameras, reliability)
         except Exception:
@@ -98,6 +101,7 @@ class ResultPublishers:
                 topic,
                 qos,
                 qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+                callback_group=self._group,
             )
         self._all.append(publisher)
         return publisher
