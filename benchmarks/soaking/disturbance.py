@@ -43,6 +43,9 @@ MAY_BE_REFUSED = 'is being loaded: try again when it is done'
 STAYS = 'stays in use'
 NOT_TAKEN = 'damaged models that were not taken'
 PATIENCE_S = 20.0
+NEW_SIZE_S = 1.5
+"""Within which the node gives back what images of other sizes have left."""
+
 GIVEN_UP_S = 25.0
 """After which DDS has given up a participant that was killed: 20 s, and some more."""
 
@@ -187,6 +190,7 @@ class Disturbance:
         """Note the same state each time: a fresh model, defaults, a full house, large images."""
         with self._crowd.calm():
             everything = self._full_house()
+            time.sleep(NEW_SIZE_S)
             self._states.at_work()
         self._crowd.stop_listening(everything, self._ending())
         self._change_listeners()

@@ -543,6 +543,15 @@ def test_how_long_a_batch_is_in_work(bundle):
     assert rig.pipeline.busy_s(time.monotonic() + 60) == 0
 
 
+def test_images_of_another_size_are_noticed(bundle):
+    rig = Rig(bundle)
+    for size, is_new in (((96, 160), False), ((96, 160), False), ((48, 64), True)):
+        rig.send(rgb=street(*size))
+        rig.work()
+        assert rig.pipeline.take_new_sizes() is is_new
+    assert rig.pipeline.take_new_sizes() is False
+
+
 def test_late_images_are_told_of_with_their_age(bundle):
     rig = Rig(bundle, max_age=0.5)
     for second in (998, 997):

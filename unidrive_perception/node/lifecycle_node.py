@@ -23,6 +23,7 @@ from unidrive_perception.node.activity_node import Activity
 from unidrive_perception.node.callbacks_node import never_ends_the_node, transition
 from unidrive_perception.node.diagnostics import OK, STALE, Report
 from unidrive_perception.node.frames import WORKER_THREAD
+from unidrive_perception.node.memory import trim_heaps
 from unidrive_perception.node.model_slot import LOADING_THREAD, ModelSlot
 from unidrive_perception.node.parameter_node import NodeParameters
 from unidrive_perception.node.publishers_node import ResultPublishers
@@ -231,6 +232,8 @@ class PerceptionNode(LifecycleNode):
         self._is_hanging = hung is not None
         reports = self._activity.reports(idle, hung) if self._activity else {}
         is_working = bool(self._activity) and self._is_enabled
+        if self._activity and self._activity.take_new_sizes():
+            trim_heaps()
         own = own_report(self._slot, is_working, self._state(), hung)
         self._status.publish(own, reports)
 
