@@ -242,7 +242,7 @@ def test_settings_may_stand_behind_options(run_file, tmp_path, capsys):
     student = load_config(configs / 'student.yaml')
     assert (student.seed, student.name) == (9, 'other_student')
     with pytest.raises(SystemExit):
-        main([*command, '2', '--dry', '--moon=1', 'seed=1'])
+        main([*command, '2', '--dry-run', '--moon=1', 'seed=1'])
     assert 'unrecognized arguments: --moon=1\n' in capsys.readouterr().err
 
 
