@@ -11,43 +11,18 @@ import sys
 import time
 
 import pytest
-from live_node import REPO, Graph, NodeProcess, image_message, wait_until
-from tiny_bundle import street, write_tiny_bundle
+from live_node import REPO, image_message, wait_until
+from running_node import SMALL, bundle, graph, start  # noqa: F401
+from tiny_bundle import write_tiny_bundle
 
 sys.path.append(str(REPO / 'benchmarks'))
 from soaking.sampling import remove_abandoned, shared_segments
 
 pytestmark = pytest.mark.ros
 
-SMALL = street(96, 160)
+PARAMETERS = {'cameras': '[front]', 'lazy': 'false'}
+
 TIMING = '/perception/front/timing'
-
-
-@pytest.fixture(scope='module')
-def bundle(tmp_path_factory):
-    return write_tiny_bundle(tmp_path_factory.mktemp('bundle') / 'tiny')
-
-
-@pytest.fixture
-def start(ros_domain, bundle, tmp_path):
-    """Start nodes for a camera ``front``; they end with the test."""
-    nodes = []
-
-    def start(**parameters):
-        given = {'model_path': bundle, 'threads': 1, 'cameras': '[front]', 'lazy': 'false'}
-        nodes.append(NodeProcess(tmp_path, **{**given, **parameters}))
-        return nodes[-1]
-
-    yield start
-    for node in nodes:
-        node.stop()
-
-
-@pytest.fixture
-def graph(ros_domain):
-    graph = Graph(ros_domain)
-    yield graph
-    graph.close()
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import signal
 import time
 
 import pytest
-from live_node import Graph, NodeProcess, image_message, wait_until
+from live_node import NodeProcess, image_message, wait_until
+from running_node import graph  # noqa: F401
 from tiny_bundle import street, write_tiny_bundle
 
 pytestmark = pytest.mark.ros
@@ -22,13 +23,6 @@ Predictor.warm_up = lambda self: None
 status_node.HUNG_S = 0.5
 sys.exit(main())
 """
-
-
-@pytest.fixture
-def graph(ros_domain):
-    graph = Graph(ros_domain)
-    yield graph
-    graph.close()
 
 
 @pytest.fixture

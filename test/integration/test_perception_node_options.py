@@ -1,90 +1,16 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a user can choose: cameras, lazy work, limits, another model at run time, more outputs."""
+"""What a user can choose: cameras, lazy work, limits, more outputs."""
 
-import shutil
-import signal
 import time
 
 import numpy as np
 import pytest
-from live_node import Graph, NodeProcess, image_message, number_of, wait_until
-from tiny_bundle import RED, street, write_tiny_bundle
-
-from unidrive_perception.bundle import file_sha256
+from live_node import image_message, number_of, wait_until
+from running_node import SMALL, answer, bundle, camera_for, graph, listen, set_parameter, start  # noqa: F401
+from tiny_bundle import RED, street
 
 pytestmark = pytest.mark.ros
-
-SMALL = street(96, 160)
-
-
-@pytest.fixture(scope='module')
-def bundle(tmp_path_factory):
-    return write_tiny_bundle(tmp_path_factory.mktemp('bundle') / 'tiny')
-
-
-@pytest.fixture
-def start(ros_domain, bundle, tmp_path):
-    """Start nodes that end with the test."""
-    nodes = []
-
-    def start(*ros_args, **parameters):
-        given = {'model_path': bundle, 'threads': 1, **parameters}
-        nodes.append(NodeProcess(tmp_path, *ros_args, **given))
-        return nodes[-1]
-
-    yield start
-    for node in nodes:
-        node.stop()
-
-
-@pytest.fixture
-def graph(ros_domain):
-    graph = Graph(ros_domain)
-    yield graph
-    graph.close()
-
-
-def listen(graph, topic, kind='PerceptionResult'):
-    """What the node publishes on a topic, once it offers it."""
-    import sensor_msgs.msg
-
-    import unidrive_msgs.msg
-
-    name = f'/perception/{topic}'
-    package = unidrive_msgs.msg if hasattr(unidrive_msgs.msg, kind) else sensor_msgs.msg
-    heard = graph.listen(getattr(package, kind), name)
-    wait_until(lambda: graph.node.count_publishers(name), name)
-    return heard
-
-
-def camera_for(graph, topic='/image'):
-    """A camera that the node listens to."""
-    from sensor_msgs.msg import Image
-
-    camera = graph.camera(Image, topic)
-    wait_until(camera.get_subscription_count, f'a subscription of {topic}')
-    time.sleep(0.3)  # both sides must have found each other
-    return camera
-
-
-def answer(camera, heard, number, rgb=SMALL, **fields):
-    """Publish until there is a result for ``number``, and return it."""
-
-    def found():
-        camera.publish(image_message(rgb, number, **fields))
-        time.sleep(0.05)
-        return [m for m in heard if number_of(m) == number]
-
-    return wait_until(found, f'a result for image {number}')[0]
-
-
-def set_parameter(graph, name, value):
-    from rcl_interfaces.srv import SetParameters
-    from rclpy.parameter import Parameter
-
-    request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
-    return graph.call(SetParameters, '/perception/set_parameters', request).results[0]
 
 
 def diagnostics(graph):
@@ -185,68 +111,6 @@ def test_enable_pauses_and_goes_on(start, graph):
     assert reply.message == 'listening to /image'
     wait_until(camera.get_subscription_count, 'the subscription')
     answer(camera, heard, 2)
-
-
-def test_another_model_takes_over_between_two_images(start, graph, tmp_path):
-    from unidrive_msgs.msg import LabelTable
-
-    node = start()
-    labels = graph.listen(LabelTable, '/perception/labels')
-    heard = listen(graph, 'result')
-    camera = camera_for(graph)
-    assert len(answer(camera, heard, 1).detections.detections) == 2
-    other = write_tiny_bundle(tmp_path / 'other', tasks=('semantic', 'drivable'), stride=4)
-    refused = set_parameter(graph, 'model_path', str(tmp_path / 'nothing'))
-    assert not refused.successful and 'no such model bundle folder' in refused.reason
-    before = len(labels)
-    assert set_parameter(graph, 'model_path', str(other)).successful
-    number = 2
-    while 'model tiny from ' + str(other) not in node.log:
-        answer(camera, heard, number)  # images go on meanwhile
-        number += 1
-    assert answer(camera, heard, number + 1).detections.detections == []
-    wait_until(lambda: len(labels) > before, 'the new label table')
-    assert list(labels[-1].detection) == []
-    numbers = [number_of(m) for m in heard]
-    assert numbers == sorted(numbers)
-
-
-def test_a_model_that_breaks_leaves_the_old_one_in_use(start, graph, bundle, tmp_path):
-    from rcl_interfaces.srv import GetParameters
-
-    node = start()
-    heard = listen(graph, 'result')
-    camera = camera_for(graph)
-    broken = shutil.copytree(bundle, tmp_path / 'broken')
-    (broken / 'model.onnx').write_bytes(b'no program')  # as its manifest says, but no program
-    manifest = broken / 'manifest.yaml'
-    digests = file_sha256(bundle / 'model.onnx'), file_sha256(broken / 'model.onnx')
-    manifest.write_text(manifest.read_text().replace(*digests))
-    assert set_parameter(graph, 'model_path', str(broken)).successful
-    node.wait_for('stays in use')
-    assert 'onnxruntime cannot load it' in node.log
-    request = GetParameters.Request(names=['model_path'])
-    reply = graph.call(GetParameters, '/perception/get_parameters', request)
-    assert reply.values[0].string_value == str(bundle)
-    assert len(answer(camera, heard, 1).detections.detections) == 2
-
-
-def test_a_model_with_another_program_than_its_manifest_names_is_told_of(
-    start, graph, bundle, tmp_path
-):
-    node = start()
-    heard = listen(graph, 'result')
-    camera = camera_for(graph)
-    damaged = shutil.copytree(bundle, tmp_path / 'damaged')
-    with (damaged / 'model.onnx').open('ab') as program:
-        program.write(b'damage')
-    (damaged / 'manifest.yaml').write_text(
-        (damaged / 'manifest.yaml').read_text().replace('name: tiny', 'name: other')
-    )
-    assert set_parameter(graph, 'model_path', str(damaged)).successful
-    node.wait_for('stays in use')
-    assert 'the file is damaged or not of this bundle' in node.log
-    assert len(answer(camera, heard, 1).detections.detections) == 2
 
 
 def test_rate_limit_counts_what_it_passes_over(start, graph):
@@ -356,20 +220,6 @@ def test_diagnostics_tell_of_model_memory_and_latency(start, graph):
     assert len(values['model sha256']) == 64 and float(values['memory [MB]']) > 30
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_it_ends_soon_in_every_state(start, graph, number):
-    """Two seconds are the aim; a busy machine gets some more."""
-    loading = start()
-    time.sleep(0.5)
-    idle = start('-r', '__node:=second')
-    idle.wait_for('idle until somebody')
-    for node in (loading, idle):
-        begin = time.monotonic()
-        assert node.stop(number) == 0
-        assert time.monotonic() - begin < 20
-        assert 'Traceback' not in node.log
-
-
 def test_a_red_picture_is_found_red(start, graph):
     """The whole way once more with lazy work and a camera of another size at each image."""
     start()
@@ -382,24 +232,6 @@ def test_a_red_picture_is_found_red(start, graph):
         box = result.detections.detections[0].box
         edges = (box.x_min, box.y_min, box.x_max, box.y_max)
         np.testing.assert_allclose(edges, (0, 0, width, height), atol=1.5)
-
-
-def test_a_program_that_breaks_in_the_folder_in_use_is_refused_once(start, graph, tmp_path):
-    """A failed export over the model that runs: the parameter goes back and nothing is tried."""
-    folder = write_tiny_bundle(tmp_path / 'mine')
-    node = start(model_path=folder)
-    heard = listen(graph, 'result')
-    camera = camera_for(graph)
-    answer(camera, heard, 1)
-    digest = file_sha256(folder / 'model.onnx')
-    (folder / 'model.onnx').write_bytes(b'no program')
-    manifest = folder / 'manifest.yaml'
-    manifest.write_text(manifest.read_text().replace(digest, file_sha256(folder / 'model.onnx')))
-    assert set_parameter(graph, 'model_path', str(folder)).successful
-    node.wait_for('stays in use')
-    time.sleep(1.0)
-    assert node.log.count('stays in use') == 1
-    answer(camera, heard, 2)
 
 
 @pytest.mark.parametrize('topic', ['image.subscription', 'perception/labels.publisher'])
