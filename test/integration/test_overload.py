@@ -91,8 +91,9 @@ def test_every_image_of_an_overload_is_accounted_for(ros_domain, slow, tmp_path,
             check_counts(rig, camera)
             check_order(rig, camera)
             check_latency(rig, camera)
-        shares = [len(heard) for heard in rig.timings.values()]
-        assert min(shares) >= 0.6 * max(shares)
+        last = [heard[-1] for heard in rig.timings.values()]
+        turns = [timing.processed + timing.bad for timing in last]  # a broken image takes one too
+        assert min(turns) >= 0.75 * max(turns)
     finally:
         assert node.stop() == 0
         graph.close()
