@@ -60,7 +60,7 @@ def test_a_transition_that_does_not_succeed_is_not_said_to():
 
     node, result = transition_that(lambda: Result.FAILURE, Result.FAILURE)
     assert (result, node.infos) == (Result.FAILURE, [])
-    assert node.errors == ['on_activate failed: a publisher refused']
+    assert node.errors == ['on_activate ended with FAILURE']
 
 
 def test_every_transition_has_its_line():

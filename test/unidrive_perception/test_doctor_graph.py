@@ -152,6 +152,8 @@ def test_the_other_transport_is_proposed_first_and_for_the_right_camera():
     several = {'/perception': ['/front/image', TOPIC]}
     (nobody,) = camera(image_topics=topics, perception=several)
     assert f'-p NAME.image_topic:={TOPIC}/compressed   # NAME' in nobody.remedy
+    (again,) = camera(image_topics=topics, settings={'cameras': ['front', 'left']})
+    assert again.remedy == nobody.remedy
 
 
 def test_a_result_of_ours_is_no_camera():

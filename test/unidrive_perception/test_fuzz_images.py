@@ -54,8 +54,8 @@ def test_no_message_crashes_or_leaks(kind, count, peak_mb):
 
 def test_each_bad_message_is_counted_once_by_the_pipeline():
     said = run_cases(fuzz_pipeline.__file__, 'pipeline', seed=1, count=PIPELINE, timeout=300)
-    ends = ('bad', 'late', 'processed')
-    assert min(said['outcomes'][name] for name in ends) > PIPELINE / 20, said
+    assert min(said['outcomes'][name] for name in ('bad', 'processed')) > PIPELINE / 5, said
+    assert said['outcomes']['late'] > PIPELINE / 8, said
     assert said['peak_mb'] < 500 and said['grown_mb'] < 64
     assert kept(said) < MOST_KEPT['pipeline'], said
 

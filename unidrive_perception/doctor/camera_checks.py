@@ -30,9 +30,9 @@ def camera(
     ``settings`` are the node's parameters; ``loss_remedy`` is what helps where images get lost.
     """
     if not publishers:
-        yield nobody(topic, view)
+        yield nobody(topic, view, settings)
         return
-    misfits = list(_misfits(topic, publishers, view))
+    misfits = list(_misfits(topic, publishers, view, settings))
     yield from misfits
     if not misfits:
         yield ok(topic, f'{describe_publishers(publishers)}, {publishers[0].topic_type}')
@@ -60,7 +60,7 @@ def camera(
         yield fail('images', found, loss_remedy)
 
 
-def nobody(topic: str, view: GraphView) -> Finding:
+def nobody(topic: str, view: GraphView, settings: Mapping[str, Any]) -> Finding:
     """Nobody publishes where images are expected, or at least nobody was seen to."""
     others = nearest(topic, view.image_topics)
     if view.is_quick:
@@ -72,7 +72,7 @@ def nobody(topic: str, view: GraphView) -> Finding:
     found = f'nobody publishes it (looked for {view.looked_s:.1f} s)'
     if others:
         found += _listed('; topics with images', others)
-        return fail(topic, found, _listen_to(others[0], view))
+        return fail(topic, found, _listen_to(others[0], view, settings))
     domain = os.environ.get('ROS_DOMAIN_ID') or '0'
     found += f', nor images on any other topic: does the camera run, in ROS_DOMAIN_ID {domain}?'
     compare = 'in the shell of the camera, to compare'
@@ -90,10 +90,12 @@ def nearest(topic: str, others: Iterable[str]) -> list[str]:
     return sorted((other for other in others if other != topic), key=distance)
 
 
-def _misfits(topic: str, publishers: Sequence[Publisher], view: GraphView) -> Iterator[Finding]:
+def _misfits(
+    topic: str, publishers: Sequence[Publisher], view: GraphView, settings: Mapping[str, Any]
+) -> Iterator[Finding]:
     """What keeps the images of these publishers from being seen."""
     others = nearest(topic, view.image_topics)
-    instead = _listen_to(others[0], view) if others else ''
+    instead = _listen_to(others[0], view, settings) if others else ''
     inspect = ros2(f'topic info -v {topic}   # and remap one of the two', 'remap one of the two')
     wrong = [p for p in publishers if not _has_images(p)]
     results = [p for p in publishers if p.node in view.perception]
@@ -117,9 +119,10 @@ def _misfits(topic: str, publishers: Sequence[Publisher], view: GraphView) -> It
         yield warn(topic, found, ros2(f'topic info -v {topic}   # and {end}', end))
 
 
-def _listen_to(topic: str, view: GraphView) -> str:
+def _listen_to(topic: str, view: GraphView, settings: Mapping[str, Any]) -> str:
     """How our node listens to another topic, whose name tells the transport, too."""
-    if any(len(cameras) > 1 for cameras in view.perception.values()):
+    has_names = any(settings.get('cameras', ()))
+    if has_names or any(len(cameras) > 1 for cameras in view.perception.values()):
         return run_node(f'-p NAME.image_topic:={topic}') + '   # NAME: that of the camera'
     return run_node(f'-r image:={topic}')
 

@@ -52,7 +52,7 @@ def transition(on_exception: TransitionCallbackReturn) -> Callable:
                 if result == TransitionCallbackReturn.SUCCESS:
                     self.get_logger().info(DONE[name])
                 else:
-                    self.get_logger().error(f'{name} failed: a publisher refused')
+                    self.get_logger().error(f'{name} ended with {result.name}')
                 return result
             if on_exception == TransitionCallbackReturn.FAILURE:
                 self._undo(name, state)

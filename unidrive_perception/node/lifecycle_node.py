@@ -58,6 +58,7 @@ class PerceptionNode(LifecycleNode):
         # steady: a paused simulation must not stop the warnings
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(1.0, self._tell_diagnostics, clock=steady)
+        self.create_timer(1.0, self._give_back_holes, clock=steady)
         self.create_timer(LOOK_AROUND_S, self._look_around, clock=steady)
 
     @property
@@ -232,10 +233,14 @@ class PerceptionNode(LifecycleNode):
         self._is_hanging = hung is not None
         reports = self._activity.reports(idle, hung) if self._activity else {}
         is_working = bool(self._activity) and self._is_enabled
-        if self._activity and self._activity.take_new_sizes():
-            trim_heaps()
         own = own_report(self._slot, is_working, self._state(), hung)
         self._status.publish(own, reports)
+
+    @never_ends_the_node
+    def _give_back_holes(self) -> None:
+        """Free what images of another size have left in the heaps."""
+        if self._activity and self._activity.take_new_sizes():
+            trim_heaps()
 
     # in words ---------------------------------------------------------------------------------
 

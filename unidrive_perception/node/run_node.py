@@ -37,11 +37,10 @@ def run(argv: list[str]) -> int:
     node, code = None, 1
     try:
         node = PerceptionNode(ended)
-        if not node.autostart or node.start():
+        is_up = not node.autostart or node.start()
+        if is_up:
             _spin(node, ended)
-            code = 0
-        elif ended.is_set():
-            code = 0
+        code = 0 if is_up or ended.is_set() else 1
     except ParameterException as error:
         raise UserError(str(error)) from error
     finally:

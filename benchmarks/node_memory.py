@@ -1,0 +1,161 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What makes the memory of the perception node grow: one thing at a time, in a node of its own.
+
+    python3 benchmarks/node_memory.py [--times 60] [--only cycles killed]
+
+needs a sourced ROS 2 environment. The soak does everything at once; here it is
+
+- *cycles*: the lifecycle, from unconfigured to active and back;
+- *ended*, *killed*: a listener to all topics comes and ends, by SIGTERM or SIGKILL;
+- *cameras*: a camera comes and ends.
+
+Memory is what the process holds alone (``RssAnon``), unconfigured: before the first time, half-way
+and after the last. The last line is a node at work for two cameras: with images of their largest
+size from the begin, and with such images after others of three sizes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(REPO), str(REPO / 'benchmarks')]
+
+from soaking.disturbance import FULL_CYCLE, FULL_HOUSE, NEW_SIZE_S, TOPICS  # noqa: E402
+from soaking.graph import NodeServices  # noqa: E402
+from soaking.processes import Crowd, Process, perception_node  # noqa: E402
+from soaking.sampling import remove_abandoned, typical_sample  # noqa: E402
+
+from unidrive_perception.bundle import default_bundle  # noqa: E402
+from unidrive_perception.transport import dds_environment  # noqa: E402
+
+CAMERAS = ('front', 'left')
+RATE = 20.0  # images per second and camera
+UP, DOWN = ('configure', 'activate'), ('deactivate', 'cleanup')
+MIXED_S = 20.0
+
+
+@dataclass
+class Rig:
+    """A node, and who comes and goes around it."""
+
+    node: Process
+    services: NodeServices
+    crowd: Crowd
+    calm: Path
+
+    def go(self, *labels: str) -> None:
+        """Go through transitions."""
+        for label in labels:
+            if not self.services.change_state(label):
+                sys.exit(f'{label} failed: {self.node.log}')
+
+    def held_mb(self) -> float:
+        """Memory of the node alone."""
+        return typical_sample(self.node.pid, 0.0).anonymous
+
+    def listener_that(self, ends_by: int) -> Callable[[], None]:
+        """Let a listener come, and end by a signal."""
+
+        def do() -> None:
+            listener = self.crowd.listen(TOPICS)
+            self.crowd.wait_until_ready(listener)
+            self.crowd.stop_listening(listener, ends_by)
+
+        return do
+
+    def camera(self) -> None:
+        """Let a camera come and end."""
+        self.crowd.film(CAMERAS[0])
+        self.services.hear_timings(CAMERAS[:1], 1)
+        self.crowd.stop_filming(CAMERAS[0])
+
+
+@contextmanager
+def rig(model: Path) -> Iterator[Rig]:
+    """Start a node that waits for its transitions; everybody ends with it."""
+    with tempfile.TemporaryDirectory() as folder:
+        services = NodeServices()
+        if strangers := services.strangers():
+            services.close()
+            sys.exit(f'{", ".join(strangers)} would take part: set another ROS_DOMAIN_ID')
+        node = perception_node(Path(folder), model, CAMERAS, autostart=False)
+        crowd = Crowd(Path(folder), CAMERAS, (), RATE)
+        try:
+            services.wait_until_there()
+            yield Rig(node, services, crowd, Path(folder) / 'calm')
+        finally:
+            crowd.go()
+            services.close()
+            node.stop()
+            remove_abandoned(crowd.abandoned)
+
+
+def again_and_again(model: Path, cause: str, times: int) -> str:
+    """The line of one cause."""
+    with rig(model) as r:
+        do = {
+            'cycles': lambda: r.go(*FULL_CYCLE),
+            'ended': r.listener_that(signal.SIGTERM),
+            'killed': r.listener_that(signal.SIGKILL),
+            'cameras': r.camera,
+        }[cause]
+        r.go(*UP, *DOWN)
+        held = [r.held_mb()]
+        r.go(*UP)
+        for number in range(1, times + 1):
+            do()
+            if number in (times // 2, times):
+                r.go(*DOWN)
+                held.append(r.held_mb())
+                r.go(*UP)
+    return f'| {cause}, {times} times | {" | ".join(f"{mb:.1f} MB" for mb in held)} |'
+
+
+def at_work(model: Path, mixed_s: float) -> float:
+    """Memory with images of one size, after ``mixed_s`` seconds with some of three sizes."""
+    with rig(model) as r:
+        r.go(*UP)
+        if not mixed_s:
+            r.calm.touch()
+        for camera in CAMERAS:
+            r.crowd.film(camera)
+        listener = r.crowd.listen(TOPICS)
+        r.crowd.wait_until_ready(listener)
+        time.sleep(mixed_s)
+        r.calm.touch()
+        r.services.hear_timings(CAMERAS, FULL_HOUSE)
+        time.sleep(NEW_SIZE_S)
+        return r.held_mb()
+
+
+def main() -> None:
+    """Measure and print."""
+    causes = ('cycles', 'ended', 'killed', 'cameras', 'sizes')
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--model', type=Path, default=default_bundle(), help='bundle folder')
+    parser.add_argument('--times', type=int, default=60, help='how often each is done')
+    parser.add_argument('--only', nargs='+', choices=causes, default=causes)
+    options = parser.parse_args()
+    os.environ.update(dds_environment())
+    print('| | before | half-way | after |\n| --- | --- | --- | --- |')
+    for cause in options.only:
+        if cause != 'sizes':
+            print(again_and_again(options.model, cause, options.times), flush=True)
+    if 'sizes' in options.only:
+        one, mixed = at_work(options.model, 0.0), at_work(options.model, MIXED_S)
+        print(f'\nAt work: {one:.0f} MB with one size, {mixed:.0f} MB after three sizes')
+
+
+if __name__ == '__main__':
+    main()
