@@ -14,6 +14,9 @@ import subprocess
 import sys
 from typing import Any, NamedTuple
 
+TRIAL_S = 15.0
+"""Within which it must have worked: the node waits for that when it is configured."""
+
 PROBE = """
 import numpy as np
 from cv_bridge import CvBridge
@@ -41,7 +44,11 @@ def find_cv_bridge() -> CvBridgeFound:
         return _without('it is not installed')
     try:
         probe = subprocess.run(
-            [sys.executable, '-c', PROBE], capture_output=True, text=True, timeout=60, check=False
+            [sys.executable, '-c', PROBE],
+            capture_output=True,
+            text=True,
+            timeout=TRIAL_S,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return _without(f'it could not be tried: {error}')

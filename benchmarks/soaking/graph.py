@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import rclpy
@@ -25,9 +27,13 @@ class NodeServices:
     """Clients of a node named ``/perception``; each call waits for the answer."""
 
     def __init__(self) -> None:
-        """Join the ROS graph."""
-        rclpy.init(signal_handler_options=rclpy.signals.SignalHandlerOptions.NO)
-        self._node = rclpy.create_node('soak')
+        """Join the ROS graph, over UDP only.
+
+        What is killed around the node must not stop this process: ``docs/reliability.md``.
+        """
+        with _environment(FASTDDS_BUILTIN_TRANSPORTS='UDPv4', FASTDDS_DEFAULT_PROFILES_FILE=None):
+            rclpy.init(signal_handler_options=rclpy.signals.SignalHandlerOptions.NO)
+            self._node = rclpy.create_node('soak')
         self._clients = {
             name: self._node.create_client(kind, f'/perception/{name}')
             for name, kind in (
@@ -70,8 +76,10 @@ class NodeServices:
         """Pause the node, or let it go on."""
         return self._call('enable', SetBool.Request(data=wanted)).success
 
-    def hear_timings(self, cameras: Sequence[str], count: int) -> None:
-        """Wait for so many results of each camera."""
+    def hear_timings(
+        self, cameras: Sequence[str], count: int, patience_s: float = PATIENCE_S
+    ) -> None:
+        """Wait for so many results of each camera; raises TimeoutError."""
         heard: dict[str, list] = {camera: [] for camera in cameras}
         subscriptions = [
             self._node.create_subscription(
@@ -79,13 +87,16 @@ class NodeServices:
             )
             for camera, messages in heard.items()
         ]
-        end = time.monotonic() + PATIENCE_S
-        while min(map(len, heard.values())) < count:
-            rclpy.spin_once(self._node, timeout_sec=0.1)
-            if time.monotonic() > end:
-                raise TimeoutError(f'no results of {", ".join(cameras)}')
-        for subscription in subscriptions:
-            self._node.destroy_subscription(subscription)
+        end = time.monotonic() + patience_s
+        try:
+            while min(map(len, heard.values())) < count:
+                rclpy.spin_once(self._node, timeout_sec=0.1)
+                if time.monotonic() > end:
+                    silent = [camera for camera, each in heard.items() if len(each) < count]
+                    raise TimeoutError(f'no results of {", ".join(silent)}')
+        finally:
+            for subscription in subscriptions:
+                self._node.destroy_subscription(subscription)
 
     def _call(self, name: str, request: Any) -> Any:
         client = self._wait_for(name)
@@ -100,3 +111,21 @@ class NodeServices:
         if not client.wait_for_service(PATIENCE_S):
             raise TimeoutError(f'no service {name}')
         return client
+
+
+@contextmanager
+def _environment(**values: str | None) -> Iterator[None]:
+    """Meanwhile these variables have such values; None for none."""
+    before = {name: os.environ.get(name) for name in values}
+    _set_environment(values)
+    try:
+        yield
+    finally:
+        _set_environment(before)
+
+
+def _set_environment(values: Mapping[str, str | None]) -> None:
+    for name, value in values.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value

@@ -61,18 +61,25 @@ class Process:
 
 
 def perception_node(
-    folder: Path, model: Path, cameras: Sequence[str], autostart: bool, jpeg: Sequence[str] = ()
+    folder: Path,
+    model: Path,
+    cameras: Sequence[str],
+    autostart: bool,
+    jpeg: Sequence[str] = (),
+    **parameters: object,
 ) -> Process:
-    """Start the node with its defaults; with ``autostart`` it does not wait for a manager.
+    """Start the node, but for ``parameters`` with its defaults.
 
-    The cameras in ``jpeg`` send compressed images.
+    With ``autostart`` it does not wait for a manager; the cameras in ``jpeg`` send compressed
+    images.
     """
+    parameters |= {f'{name}.image_transport': 'compressed' for name in jpeg}
     return Process(
         folder / 'node.log',
         *('-m', 'unidrive_perception.perception_node', '--ros-args'),
         *('-p', f'model_path:={model}', '-p', f'cameras:=[{", ".join(cameras)}]'),
         *('-p', f'autostart:={str(autostart).lower()}'),
-        *(word for name in jpeg for word in ('-p', f'{name}.image_transport:=compressed')),
+        *(word for item in parameters.items() for word in ('-p', '{}:={}'.format(*item))),
     )
 
 

@@ -1,13 +1,16 @@
 # Copyright 2026 UniDrive contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A model that does not come back: it is told of, and neither deactivation nor the end waits."""
+"""What does not come back.
+
+A model: it is told of, and neither deactivation nor the end waits. Publishing: the process ends.
+"""
 
 import signal
 import time
 
 import pytest
 from live_node import NodeProcess, image_message, wait_until
-from running_node import graph  # noqa: F401
+from running_node import SMALL, answer, bundle, graph, listen, start  # noqa: F401
 from tiny_bundle import street, write_tiny_bundle
 
 pytestmark = pytest.mark.ros
@@ -108,3 +111,38 @@ def test_a_request_that_ros_cannot_read_does_not_end_the_node(graph, node):
     state = graph.call(GetState, '/perception/get_state', GetState.Request())
     assert state.current_state.id == State.PRIMARY_STATE_ACTIVE
     assert node.stop() == 0
+
+
+STANDS_STILL = """
+import ctypes, sys
+from rclpy.publisher import Publisher
+from unidrive_perception.node.lifecycle_node import PerceptionNode
+from unidrive_perception.perception_node import main
+
+publish = Publisher.publish
+
+def never_come_back(self, message):  # as Fast DDS does it: Python's lock is held
+    if self.topic_name.endswith('/timing'):
+        ctypes.PyDLL(None).sleep(1000)
+    publish(self, message)
+
+Publisher.publish = never_come_back
+PerceptionNode.watchdog_s = 1.0
+sys.exit(main())
+"""
+
+
+def test_a_node_that_cannot_publish_ends_and_can_be_started_again(graph, start, tmp_path, bundle):
+    from sensor_msgs.msg import Image
+
+    node = NodeProcess(tmp_path, program=('-c', STANDS_STILL), model_path=bundle)
+    heard = listen(graph, 'timing', 'FrameTiming')
+    camera = graph.camera(Image, '/image')
+    wait_until(
+        lambda: camera.publish(image_message(SMALL)) or node.process.poll() is not None, 'its end'
+    )
+    assert node.exit_code() == 1
+    assert 'Timeout (0:00:01)!' in node.log and 'in never_come_back' in node.log
+    assert not heard
+    start()
+    answer(camera, heard, 7)

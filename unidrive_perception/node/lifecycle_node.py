@@ -9,6 +9,8 @@ decodes, predicts and publishes (:mod:`~.activity_node`). Nothing a camera sends
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from rclpy.clock import Clock, ClockType
@@ -37,16 +39,22 @@ LOOK_AROUND_S = 0.1
 class PerceptionNode(LifecycleNode):
     """Subscribes to cameras, publishes what the model sees, and says how it is doing."""
 
-    def __init__(self, ended: threading.Event | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        ended: threading.Event | None = None,
+        patience: Callable[[], AbstractContextManager] = nullcontext,
+        **options: Any,
+    ) -> None:
         """Declare the parameters; ``options`` are those of ``rclpy.node.Node``.
 
-        Once ``ended`` is set neither a model nor an image in work is waited for any longer.
+        Once ``ended`` is set neither a model nor an image in work is waited for any longer. A
+        model is loaded within a ``patience()``.
         Raises :class:`UserError` when a parameter is wrong or ``unidrive_msgs`` is missing.
         """
         self._make = RosFactory()  # first: without our messages nothing below makes sense
         super().__init__(NODE_NAME, **options)
         self._ended = ended or threading.Event()
-        self._slot = ModelSlot()
+        self._slot = ModelSlot(patience)
         self._results: ResultPublishers | None = None
         self._activity: Activity | None = None
         self._is_enabled = True
@@ -65,6 +73,11 @@ class PerceptionNode(LifecycleNode):
     def autostart(self) -> bool:
         """Whether the node is to configure and activate itself."""
         return self._settings.values['autostart']
+
+    @property
+    def watchdog_s(self) -> float:
+        """Seconds without work after which the process is to end; 0 for none."""
+        return self._settings.values['watchdog_s']
 
     def start(self) -> bool:
         """Configure and activate; false when one of them failed, which has been logged."""

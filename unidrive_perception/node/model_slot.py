@@ -8,6 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,8 +33,9 @@ class Change:
 class ModelSlot:
     """Holds the ``model`` (None: nothing loaded) and the ``path`` that was given for it."""
 
-    def __init__(self) -> None:
-        """Begin without a model."""
+    def __init__(self, patience: Callable[[], AbstractContextManager] = nullcontext) -> None:
+        """Begin without a model; each is loaded within a ``patience()``."""
+        self._patience = patience
         self.model: Predictor | None = None
         self.path = ''
         self._loading: _Loading | None = None
@@ -49,7 +51,7 @@ class ModelSlot:
 
         Raises UserError; :class:`Ended`, which is one, when ``ended`` is set meanwhile.
         """
-        loading = _Loading(_bundle(path), device, threads)
+        loading = _Loading(self._patience, _bundle(path), device, threads)
         while not loading.wait(PATIENCE_S):
             if ended.is_set():
                 raise Ended(f'ended while {loading.path} was being loaded')
@@ -70,7 +72,7 @@ class ModelSlot:
             return
         in_use = self.model.bundle
         if (bundle.folder, bundle.manifest) != (in_use.folder, in_use.manifest):
-            self._loading = _Loading(bundle, device, threads, path)
+            self._loading = _Loading(self._patience, bundle, device, threads, path)
 
     def finish_swap(self) -> Change | None:
         """Take the model that was loaded aside into use, once it is there; else None."""
@@ -102,7 +104,15 @@ def _bundle(path: str) -> Bundle:
 class _Loading:
     """A model on its way, in a thread of its own."""
 
-    def __init__(self, bundle: Bundle, device: str, threads: int, given: str = '') -> None:
+    def __init__(
+        self,
+        patience: Callable[[], AbstractContextManager],
+        bundle: Bundle,
+        device: str,
+        threads: int,
+        given: str = '',
+    ) -> None:
+        self._patience = patience
         self.path, self.given = str(bundle.folder), given
         self._bundle, self._device, self._threads = bundle, device, threads
         self._model: Predictor | None = None
@@ -135,9 +145,10 @@ class _Loading:
     def _run(self) -> None:
         try:
             start = time.perf_counter()
-            self._bundle.check_program()
-            model = Predictor(self._bundle, self._device, self._threads)
-            model.warm_up()
+            with self._patience():
+                self._bundle.check_program()
+                model = Predictor(self._bundle, self._device, self._threads)
+                model.warm_up()
             self._seconds = time.perf_counter() - start
             give_back_memory()  # what loading alone took
             self._model = model

@@ -68,6 +68,20 @@ class ParameterSpec:
 
 
 @dataclass(frozen=True)
+class Limit(ParameterSpec):
+    """A number from ``least`` on, or 0 for no limit."""
+
+    least: float = 0.0
+
+    def check(self, value: Any) -> float:
+        """As that of :class:`ParameterSpec`."""
+        value = self._typed(value)
+        if value and not self.least <= value <= self.high:
+            raise self._error(f'0, or from {self.least:g} to {self.high:g}', value)
+        return value
+
+
+@dataclass(frozen=True)
 class ScoreThreshold(ParameterSpec):
     """A score, or the sign that the bundle's own holds."""
 

@@ -16,6 +16,7 @@ from unidrive_perception.node.parameter_spec import (
     USE_BUNDLE_THRESHOLD,
     CameraNames,
     Choices,
+    Limit,
     ParameterError,
     ParameterSpec,
     ScoreThreshold,
@@ -189,6 +190,15 @@ PARAMETERS = (
     ParameterSpec('grid_rows', 18, 'Rows of ~/drivable_grid.', read_only=False, low=1, high=256),
     ParameterSpec(
         'grid_columns', 32, 'Columns of ~/drivable_grid.', read_only=False, low=1, high=256
+    ),
+    Limit(
+        'watchdog_s',
+        20.0,
+        'Seconds without any work of its main thread after which the process ends, with the '
+        'stacks of its threads, so that it can be started again; 0: never.',
+        low=0.0,
+        least=15.0,
+        high=3600.0,
     ),
     ParameterSpec(
         'autostart',

@@ -20,6 +20,7 @@ from unidrive_perception.errors import UserError
 from unidrive_perception.executable import init_ros
 from unidrive_perception.node.lifecycle_node import PerceptionNode
 from unidrive_perception.node.memory import limit_heaps
+from unidrive_perception.node.watchdog import Watchdog
 
 
 def run(argv: list[str]) -> int:
@@ -34,12 +35,13 @@ def run(argv: list[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
     init_ros(functools.partial(rclpy.init, signal_handler_options=SignalHandlerOptions.NO), argv)
-    node, code = None, 1
+    node, code, watchdog = None, 1, Watchdog()
     try:
-        node = PerceptionNode(ended)
+        node = PerceptionNode(ended, watchdog.patience)
+        watchdog.begin(node.watchdog_s, node.get_logger().fatal)
         is_up = not node.autostart or node.start()
         if is_up:
-            _spin(node, ended)
+            _spin(node, ended, watchdog)
         code = 0 if is_up or ended.is_set() else 1
     except ParameterException as error:
         raise UserError(str(error)) from error
@@ -47,6 +49,7 @@ def run(argv: list[str]) -> int:
         if node:
             node.close()
         rclpy.try_shutdown()
+        watchdog.close()
         if node and node.has_threads:
             # Python would wait for a model that nobody wants any more, or break off in its midst.
             if sys.exc_info()[0]:
@@ -56,7 +59,7 @@ def run(argv: list[str]) -> int:
     return code
 
 
-def _spin(node: PerceptionNode, ended: threading.Event) -> None:
+def _spin(node: PerceptionNode, ended: threading.Event, watchdog: Watchdog) -> None:
     """Serve the node until ``ended`` is set, or somebody has shut ROS down.
 
     What rclpy itself raises, as for a request that it cannot read, does not end the node.
@@ -64,6 +67,7 @@ def _spin(node: PerceptionNode, ended: threading.Event) -> None:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     while not ended.is_set():  # the node's timers let it look several times a second
+        watchdog.come_round()
         try:
             executor.spin_once()
         except ExternalShutdownException:

@@ -1,0 +1,149 @@
+# Copyright 2026 UniDrive contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What becomes of the perception node when many of its listeners crash at the same moment.
+
+    python3 benchmarks/crashes.py [--rounds 100] [--busy 3] [--watchdog 20]
+
+needs a sourced ROS 2 environment. In each round eight listeners to all topics are killed (SIGKILL)
+at once, on a machine that is kept busy; then both cameras must be heard again. When the node ends,
+it is started again after 2 s, as ``respawn:=true`` does. Prints how long that took; exits with 1
+when the cameras were not heard within 90 s, after which node and cameras begin anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(REPO), str(REPO / 'benchmarks')]
+
+from soaking.disturbance import TOPICS  # noqa: E402
+from soaking.graph import NodeServices  # noqa: E402
+from soaking.processes import Crowd, Process, perception_node  # noqa: E402
+from soaking.sampling import remove_abandoned, shared_segments  # noqa: E402
+
+from unidrive_perception.bundle import default_bundle  # noqa: E402
+from unidrive_perception.transport import dds_environment  # noqa: E402
+
+CAMERAS, JPEG = ('front', 'left'), ('left',)
+LISTENERS = 8
+RATE = 20.0  # images per second and camera
+RESPAWN_S, LISTEN_S, PATIENCE_S = 2.0, 5.0, 90.0
+LOOP = 'while True: pass'
+
+
+class World:
+    """Two cameras, a node that is started again when it ends, and one listener that stays."""
+
+    def __init__(self, folder: Path, watchdog_s: float) -> None:
+        """Start them all."""
+        self._folder, self._watchdog_s = folder, watchdog_s
+        self.silence = ''  # why a camera was not heard
+        self.ends: list[str] = []  # the logs of nodes that ended by themselves
+        self._crowd = Crowd(folder, CAMERAS, JPEG, RATE)
+        self._node = self._start_node()
+        for camera in CAMERAS:
+            self._crowd.film(camera)
+        self._crowd.wait_until_ready(self._crowd.listen(TOPICS))
+
+    def _start_node(self) -> Process:
+        return perception_node(
+            *(self._folder, default_bundle(), CAMERAS), True, JPEG, watchdog_s=self._watchdog_s
+        )
+
+    def crash(self) -> None:
+        """Let the listeners come, and kill them all."""
+        listeners = [self._crowd.listen(TOPICS) for _ in range(LISTENERS)]
+        for listener in listeners:
+            self._crowd.wait_until_ready(listener)
+        for listener in listeners:
+            self._crowd.stop_listening(listener, signal.SIGKILL)
+
+    def seconds_until_heard(self, services: NodeServices) -> float:
+        """Until each camera is heard again, by a node that was started again if it ended."""
+        start = time.monotonic()
+        while time.monotonic() - start < PATIENCE_S:
+            if not self._node.is_running:
+                self.ends.append(self._node.log)
+                time.sleep(RESPAWN_S)
+                self._node = self._start_node()
+            try:
+                services.hear_timings(CAMERAS, 3, LISTEN_S)
+                return time.monotonic() - start
+            except TimeoutError as error:
+                self.silence = f'{error}; the node said last: {last_words(self._node.log)}'
+        return math.inf
+
+    def end(self) -> None:
+        """End everybody, the node last."""
+        self._crowd.go()
+        mapped = shared_segments(self._node.pid) if self._node.is_running else set()
+        self._node.stop(signal.SIGTERM)
+        remove_abandoned(self._crowd.abandoned | mapped)
+
+
+def main() -> int:
+    """Count and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--rounds', type=int, default=100)
+    parser.add_argument('--busy', type=int, default=3, help='programs that want a core each')
+    parser.add_argument('--watchdog', type=float, default=20.0, help='seconds; 0 for none')
+    options = parser.parse_args()
+    os.environ.update(dds_environment())
+    services = NodeServices()
+    if strangers := services.strangers():
+        services.close()
+        sys.exit(f'{", ".join(strangers)} would take part: set another ROS_DOMAIN_ID')
+    busy = [subprocess.Popen([sys.executable, '-c', LOOP]) for _ in range(options.busy)]
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            return watch(Path(folder), services, options.rounds, options.watchdog)
+    finally:
+        for process in busy:
+            process.kill()
+        services.close()
+
+
+def watch(folder: Path, services: NodeServices, rounds: int, watchdog_s: float) -> int:
+    """Go through the rounds and print what came of them."""
+    world, gaps, restarts = World(folder, watchdog_s), [], []
+    services.hear_timings(CAMERAS, 3)
+    for number in range(1, rounds + 1):
+        world.crash()
+        ended = len(world.ends)
+        gap = world.seconds_until_heard(services)
+        (gaps if len(world.ends) == ended else restarts).append(gap)
+        for log in world.ends[ended:]:
+            print(f'round {number}: the node ended: {last_words(log)}', flush=True)
+        if gap == math.inf:
+            print(f'round {number}: for {PATIENCE_S:.0f} s {world.silence}', flush=True)
+            world.end()
+            world = World(folder, watchdog_s)
+            services.hear_timings(CAMERAS, 3)
+    world.end()
+    lost = (gaps + restarts).count(math.inf)
+    print(
+        f'{rounds} rounds: heard again after {statistics.median(gaps or [math.nan]):.1f} s '
+        f'(median, the node went on); {len(restarts)} times by a node that was started again, '
+        f'after at most {max(restarts, default=math.nan):.1f} s; not heard again {lost} times'
+    )
+    return 1 if lost else 0
+
+
+def last_words(log: str) -> str:
+    """Why a node ended: the first line of the stacks that the watchdog writes, or its last."""
+    lines = log.splitlines()
+    return next((line for line in lines if line.startswith('Timeout')), [*lines, 'nothing'][-1])
+
+
+if __name__ == '__main__':
+    sys.exit(main())
