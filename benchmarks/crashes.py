@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[1]
@@ -38,7 +39,11 @@ CAMERAS, JPEG = ('front', 'left'), ('left',)
 LISTENERS = 8
 RATE = 20.0  # images per second and camera
 RESPAWN_S, LISTEN_S, PATIENCE_S = 2.0, 5.0, 90.0
+RESULTS = 3  # of each camera; one may be from before
 LOOP = 'while True: pass'
+
+
+Hear = Callable[[int, float], None]
 
 
 class World:
@@ -68,7 +73,7 @@ class World:
         for listener in listeners:
             self._crowd.stop_listening(listener, signal.SIGKILL)
 
-    def seconds_until_heard(self, services: NodeServices) -> float:
+    def seconds_until_heard(self, hear: Hear) -> float:
         """Until each camera is heard again, by a node that was started again if it ended."""
         start = time.monotonic()
         while time.monotonic() - start < PATIENCE_S:
@@ -77,7 +82,7 @@ class World:
                 time.sleep(RESPAWN_S)
                 self._node = self._start_node()
             try:
-                services.hear_timings(CAMERAS, 3, LISTEN_S)
+                hear(RESULTS, LISTEN_S)
                 return time.monotonic() - start
             except TimeoutError as error:
                 self.silence = f'{error}; the node said last: {last_words(self._node.log)}'
@@ -105,30 +110,28 @@ def main() -> int:
         sys.exit(f'{", ".join(strangers)} would take part: set another ROS_DOMAIN_ID')
     busy = [subprocess.Popen([sys.executable, '-c', LOOP]) for _ in range(options.busy)]
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            return watch(Path(folder), services, options.rounds, options.watchdog)
+        with tempfile.TemporaryDirectory() as folder, services.timings(CAMERAS) as hear:
+            return watch(Path(folder), hear, options.rounds, options.watchdog)
     finally:
         for process in busy:
             process.kill()
         services.close()
 
 
-def watch(folder: Path, services: NodeServices, rounds: int, watchdog_s: float) -> int:
+def watch(folder: Path, hear: Hear, rounds: int, watchdog_s: float) -> int:
     """Go through the rounds and print what came of them."""
-    world, gaps, restarts = World(folder, watchdog_s), [], []
-    services.hear_timings(CAMERAS, 3)
+    world, gaps, restarts = new_world(folder, hear, watchdog_s), [], []
     for number in range(1, rounds + 1):
         world.crash()
         ended = len(world.ends)
-        gap = world.seconds_until_heard(services)
+        gap = world.seconds_until_heard(hear)
         (gaps if len(world.ends) == ended else restarts).append(gap)
         for log in world.ends[ended:]:
             print(f'round {number}: the node ended: {last_words(log)}', flush=True)
         if gap == math.inf:
             print(f'round {number}: for {PATIENCE_S:.0f} s {world.silence}', flush=True)
             world.end()
-            world = World(folder, watchdog_s)
-            services.hear_timings(CAMERAS, 3)
+            world = new_world(folder, hear, watchdog_s)
     world.end()
     lost = (gaps + restarts).count(math.inf)
     print(
@@ -137,6 +140,13 @@ def watch(folder: Path, services: NodeServices, rounds: int, watchdog_s: float) 
         f'after at most {max(restarts, default=math.nan):.1f} s; not heard again {lost} times'
     )
     return 1 if lost else 0
+
+
+def new_world(folder: Path, hear: Hear, watchdog_s: float) -> World:
+    """One that is at work."""
+    world = World(folder, watchdog_s)
+    hear(RESULTS, PATIENCE_S)
+    return world
 
 
 def last_words(log: str) -> str:

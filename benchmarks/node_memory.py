@@ -11,8 +11,9 @@ needs a sourced ROS 2 environment. The soak does everything at once; here it is
 - *cameras*: a camera comes and ends.
 
 Memory is what the process holds alone (``RssAnon``), unconfigured: before the first time, half-way
-and after the last. The last line is a node at work for two cameras: with images of their largest
-size from the begin, and with such images after others of three sizes.
+and after the last. The last line is a node that has worked for two cameras and is paused: when two
+listeners have taken their results, when one has stopped to take them, and once that was killed and
+DDS has given it up.
 """
 
 from __future__ import annotations
@@ -31,7 +32,13 @@ from pathlib import Path
 REPO = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPO), str(REPO / 'benchmarks')]
 
-from soaking.disturbance import FULL_CYCLE, FULL_HOUSE, NEW_SIZE_S, TOPICS  # noqa: E402
+from soaking.disturbance import (  # noqa: E402
+    FULL_CYCLE,
+    FULL_HOUSE,
+    GIVEN_UP_S,
+    PAUSE_S,
+    TOPICS,
+)
 from soaking.graph import NodeServices  # noqa: E402
 from soaking.processes import Crowd, Process, perception_node  # noqa: E402
 from soaking.sampling import remove_abandoned, typical_sample  # noqa: E402
@@ -42,7 +49,6 @@ from unidrive_perception.transport import dds_environment  # noqa: E402
 CAMERAS = ('front', 'left')
 RATE = 20.0  # images per second and camera
 UP, DOWN = ('configure', 'activate'), ('deactivate', 'cleanup')
-MIXED_S = 20.0
 
 
 @dataclass
@@ -63,6 +69,15 @@ class Rig:
     def held_mb(self) -> float:
         """Memory of the node alone."""
         return typical_sample(self.node.pid, 0.0).anonymous
+
+    def paused_mb(self) -> float:
+        """Memory of the node alone after it has worked, with no image in work."""
+        self.services.hear_timings(CAMERAS, FULL_HOUSE)
+        self.services.enable(False)
+        time.sleep(PAUSE_S)
+        held = self.held_mb()
+        self.services.enable(True)
+        return held
 
     def listener_that(self, ends_by: int) -> Callable[[], None]:
         """Let a listener come, and end by a signal."""
@@ -122,26 +137,27 @@ def again_and_again(model: Path, cause: str, times: int) -> str:
     return f'| {cause}, {times} times | {" | ".join(f"{mb:.1f} MB" for mb in held)} |'
 
 
-def at_work(model: Path, mixed_s: float) -> float:
-    """Memory with images of one size, after ``mixed_s`` seconds with some of three sizes."""
+def full(model: Path) -> list[float]:
+    """Memory when results were taken, are still to be taken, and will never be taken."""
     with rig(model) as r:
         r.go(*UP)
-        if not mixed_s:
-            r.calm.touch()
+        r.calm.touch()
         for camera in CAMERAS:
             r.crowd.film(camera)
-        listener = r.crowd.listen(TOPICS)
-        r.crowd.wait_until_ready(listener)
-        time.sleep(mixed_s)
-        r.calm.touch()
-        r.services.hear_timings(CAMERAS, FULL_HOUSE)
-        time.sleep(NEW_SIZE_S)
-        return r.held_mb()
+        stays, listener = r.crowd.listen(TOPICS), r.crowd.listen(TOPICS)
+        for each in (stays, listener):
+            r.crowd.wait_until_ready(each)
+        held = [r.paused_mb()]
+        listener.send(signal.SIGSTOP)
+        held.append(r.paused_mb())
+        r.crowd.stop_listening(listener, signal.SIGKILL)
+        time.sleep(GIVEN_UP_S)
+        return [*held, r.paused_mb()]
 
 
 def main() -> None:
     """Measure and print."""
-    causes = ('cycles', 'ended', 'killed', 'cameras', 'sizes')
+    causes = ('cycles', 'ended', 'killed', 'cameras', 'full')
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--model', type=Path, default=default_bundle(), help='bundle folder')
     parser.add_argument('--times', type=int, default=60, help='how often each is done')
@@ -150,11 +166,14 @@ def main() -> None:
     os.environ.update(dds_environment())
     print('| | before | half-way | after |\n| --- | --- | --- | --- |')
     for cause in options.only:
-        if cause != 'sizes':
+        if cause != 'full':
             print(again_and_again(options.model, cause, options.times), flush=True)
-    if 'sizes' in options.only:
-        one, mixed = at_work(options.model, 0.0), at_work(options.model, MIXED_S)
-        print(f'\nAt work: {one:.0f} MB with one size, {mixed:.0f} MB after three sizes')
+    if 'full' in options.only:
+        taken, full_mb, given_up = full(options.model)
+        print(
+            f'\nPaused after work: {taken:.0f} MB; {full_mb:.0f} MB with a listener that has '
+            f'stopped; {given_up:.0f} MB once it was given up'
+        )
 
 
 if __name__ == '__main__':

@@ -30,8 +30,7 @@ KILLED = 0.2
 
 MOST_LISTENERS = 3
 FULL_HOUSE = 10
-"""Results of each camera: twice the depth of the topics, as DDS keeps room for so many messages,
-each as large as the largest that was ever in its place."""
+"""Results of each camera: twice as many as DDS keeps of each topic."""
 
 QUICK_EVERY = 4
 """After so many full cycles of the lifecycle comes one that keeps the model."""
@@ -43,8 +42,8 @@ MAY_BE_REFUSED = 'is being loaded: try again when it is done'
 STAYS = 'stays in use'
 NOT_TAKEN = 'damaged models that were not taken'
 PATIENCE_S = 20.0
-NEW_SIZE_S = 1.5
-"""Within which the node gives back what images of other sizes have left."""
+PAUSE_S = 0.7
+"""Within which the images in work of a node that is paused have ended."""
 
 GIVEN_UP_S = 25.0
 """After which DDS has given up a participant that was killed: 20 s, and some more."""
@@ -187,11 +186,22 @@ class Disturbance:
             self.done['cycles after which each camera was heard'] += 1
 
     def _compare(self) -> None:
-        """Note the same state each time: a fresh model, defaults, a full house, large images."""
+        """Note the same state each time: all the memory that work takes, but no image in work.
+
+        How many results DDS keeps, 130 MB of them at most, depends on how fast they are
+        acknowledged; so a listener to everything is stopped until there is no room for more.
+        """
         with self._crowd.calm():
             everything = self._full_house()
-            time.sleep(NEW_SIZE_S)
-            self._states.at_work()
+            everything.send(signal.SIGSTOP)
+            try:
+                self._services.hear_timings(self._cameras, FULL_HOUSE)
+                self._services.enable(False)
+                time.sleep(PAUSE_S)
+                self._states.full()
+            finally:
+                self._services.enable(True)
+                everything.send(signal.SIGCONT)
         self._crowd.stop_listening(everything, self._ending())
         self._change_listeners()
 

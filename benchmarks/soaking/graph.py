@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -76,24 +76,36 @@ class NodeServices:
         """Pause the node, or let it go on."""
         return self._call('enable', SetBool.Request(data=wanted)).success
 
-    def hear_timings(
-        self, cameras: Sequence[str], count: int, patience_s: float = PATIENCE_S
-    ) -> None:
+    def hear_timings(self, cameras: Sequence[str], count: int) -> None:
         """Wait for so many results of each camera; raises TimeoutError."""
+        with self.timings(cameras) as hear:
+            hear(count, PATIENCE_S)
+
+    @contextmanager
+    def timings(self, cameras: Sequence[str]) -> Iterator[Callable[[int, float], None]]:
+        """Listen meanwhile; gives a function that waits as :meth:`hear_timings` does.
+
+        It takes the count and how many seconds that may take.
+        """
         heard: dict[str, list] = {camera: [] for camera in cameras}
         subscriptions = [
             self._node.create_subscription(
-                FrameTiming, f'/perception/{camera}/timing', messages.append, 10
+                FrameTiming, f'/perception/{camera}/timing', messages.append, 1
             )
             for camera, messages in heard.items()
         ]
-        end = time.monotonic() + patience_s
-        try:
-            while min(map(len, heard.values())) < count:
+
+        def hear(count: int, patience_s: float) -> None:
+            for messages in heard.values():
+                messages.clear()
+            end = time.monotonic() + patience_s
+            while silent := [camera for camera, each in heard.items() if len(each) < count]:
                 rclpy.spin_once(self._node, timeout_sec=0.1)
                 if time.monotonic() > end:
-                    silent = [camera for camera, each in heard.items() if len(each) < count]
                     raise TimeoutError(f'no results of {", ".join(silent)}')
+
+        try:
+            yield hear
         finally:
             for subscription in subscriptions:
                 self._node.destroy_subscription(subscription)

@@ -48,6 +48,10 @@ class Process:
         """Whether it has not ended yet."""
         return self._process.poll() is None
 
+    def send(self, number: int) -> None:
+        """Send a signal."""
+        self._process.send_signal(number)
+
     def stop(self, number: int = signal.SIGINT) -> tuple[int, float]:
         """Send a signal and wait; the exit code, and the seconds to the end."""
         start = time.monotonic()

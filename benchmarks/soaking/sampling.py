@@ -78,15 +78,15 @@ class States:
         """Begin; the samples are written to a CSV file too."""
         self._pid, self._start = pid, time.monotonic()
         self._file = CsvFile(file, 'state')
-        self.samples: dict[str, list[Sample]] = {'unconfigured': [], 'at work': []}
+        self.samples: dict[str, list[Sample]] = {'unconfigured': [], 'full': []}
 
     def unconfigured(self) -> None:
         """Now it has no model and nothing to do."""
         self._note('unconfigured')
 
-    def at_work(self) -> None:
-        """Now it works on images, with a fresh model and for everybody."""
-        self._note('at work')
+    def full(self) -> None:
+        """Now it has a fresh model, and its results that somebody is still to take."""
+        self._note('full')
 
     def _note(self, state: str) -> None:
         now = time.monotonic() - self._start

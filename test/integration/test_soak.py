@@ -33,7 +33,7 @@ def test_a_short_soak_finds_nothing(ros_domain, tmp_path):
     assert int(rows['images processed']) > 20 and int(rows['results heard and checked']) > 20
     with (tmp_path / 'logs' / 'states.csv').open() as file:
         states = [(row['state'], float(row['rss'])) for row in csv.DictReader(file)]
-    assert [state for state, _ in states] == ['unconfigured', 'at work'] * 6
+    assert [state for state, _ in states] == ['unconfigured', 'full'] * 6
     assert all(a < b for (_, a), (_, b) in zip(states[::2], states[1::2], strict=True))
 
 
@@ -130,10 +130,10 @@ SWAPPED = f'{LOADED}{CONFIGURED}{LOADED}'
         ({'ending_seconds': 2.5}, 'after 2.5 s'),
         ({'segments_left': ['/dev/shm/fastdds_0']}, 'left in /dev/shm: /dev/shm/fastdds_0'),
         ({'threads': 20}, 'threads of the unconfigured node: 19 before, 20 after'),
-        ({'leak': {'at work': 0.03}}, 'memory at work: +3.0 % over the run'),
+        ({'leak': {'full': 0.03}}, 'memory full: +3.0 % over the run'),
         ({'leak': {'unconfigured': 0.03}}, 'memory unconfigured: +3.0 % over the run'),
-        ({'leak': {'at work': 0.01, 'unconfigured': -0.05}}, ''),
-        ({'leak': {'at work': 0.5}, 'seconds': 300.0}, ''),
+        ({'leak': {'full': 0.01, 'unconfigured': -0.05}}, ''),
+        ({'leak': {'full': 0.5}, 'seconds': 300.0}, ''),
         ({'node_log': f'{SWAPPED}[ERROR] oh'}, 'log of the node: [ERROR] oh'),
         ({'node_log': f'{SWAPPED}[ERROR] needs a step of 3 bytes'}, ''),
         ({'heard': 0}, 'no results were heard'),
@@ -167,7 +167,7 @@ def test_the_verdict(soaking, change, sentence):
     facts = {
         'seconds': seconds,
         'samples': [sample(900.0)] * 90 + [sample()] * 810,
-        'states': {state: leaking(state) for state in ('unconfigured', 'at work')},
+        'states': {state: leaking(state) for state in ('unconfigured', 'full')},
         'before': sample(),
         'after': sample(threads=change.pop('threads', 19)),
         'exit_code': 0,
@@ -247,10 +247,10 @@ def test_what_is_not_shown_is_told(soaking, monkeypatch):
     from soaking.trend import Trend
 
     unsure = Trend(growth=1.0, low=-2.0, high=4.0)
-    states = {'at work': unsure, 'unconfigured': None, 'calm': Trend(0.0, -1.0, 1.0)}
+    states = {'full': unsure, 'unconfigured': None, 'calm': Trend(0.0, -1.0, 1.0)}
     monkeypatch.setattr(report, '_trends', lambda soak: states)
     assert report.unsure(SimpleNamespace(seconds=1800.0)) == [
-        'memory at work: NOT SHOWN to hold, up to +4.0 % is possible',
+        'memory full: NOT SHOWN to hold, up to +4.0 % is possible',
         'memory unconfigured: too few samples',
     ]
     assert report.unsure(SimpleNamespace(seconds=60.0)) == []

@@ -12,6 +12,7 @@ from tiny_bundle import write_tiny_bundle
 from unidrive_perception import bundle
 from unidrive_perception.bundle import BundleError, file_sha256
 from unidrive_perception.errors import Ended, UserError
+from unidrive_perception.node import model_slot
 from unidrive_perception.node.model_slot import LOADING_THREAD, ModelSlot
 
 
@@ -159,8 +160,12 @@ def test_without_a_model_a_path_is_only_checked(models):
     assert slot.loading == '' and slot.model is None and slot.finish_swap() is None
 
 
-def test_a_model_that_comes_after_the_end_is_forgotten(slot, models):
+def test_a_model_that_comes_after_the_end_is_forgotten(slot, models, monkeypatch):
+    given_back = []
+    monkeypatch.setattr(model_slot, 'give_back_memory', lambda: given_back.append(1))
     slot.begin_swap(models['two'], 'cpu', 1)
     slot.release()
+    assert slot.finish_swap() is None and given_back == [1]
     time.sleep(0.5)
     assert slot.finish_swap() is None and slot.model is None
+    assert len(given_back) == 3  # by the thread that loaded it, and for it

@@ -10,7 +10,6 @@ from pipeline_rig import (
     Rig,
     bundle,  # noqa: F401
 )
-from tiny_bundle import street
 
 from unidrive_perception.node.frames import FrameWorker
 
@@ -183,15 +182,6 @@ def test_a_camera_none_of_whose_images_are_taken_is_not_waited_for(bundle):
     rig.send('left')
     assert rig.counts('left') == {'limited': 1, 'waiting': 1}
     assert rig.pipeline.limits()[0] == 1
-
-
-def test_images_of_another_size_are_noticed(bundle):
-    rig = Rig(bundle)
-    for size, is_new in (((96, 160), False), ((96, 160), False), ((48, 64), True)):
-        rig.send(rgb=street(*size))
-        rig.work()
-        assert rig.pipeline.take_new_sizes() is is_new
-    assert rig.pipeline.take_new_sizes() is False
 
 
 def test_a_broken_camera_does_not_fill_the_disk_nor_silence_another(bundle):

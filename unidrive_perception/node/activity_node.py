@@ -94,10 +94,6 @@ class Activity:
         """Seconds that the images in work have taken so far; 0 where there are none."""
         return self._pipeline.busy_s(time.monotonic())
 
-    def take_new_sizes(self) -> bool:
-        """Whether the images of a camera have had another size since this was last asked."""
-        return self._pipeline.take_new_sizes()
-
     def reports(self, idle: Report, hung: Report | None) -> Mapping[str, Report]:
         """Judge each camera, by topic; to be called once a second.
 

@@ -25,7 +25,6 @@ from unidrive_perception.node.activity_node import Activity
 from unidrive_perception.node.callbacks_node import never_ends_the_node, transition
 from unidrive_perception.node.diagnostics import OK, STALE, Report
 from unidrive_perception.node.frames import WORKER_THREAD
-from unidrive_perception.node.memory import trim_heaps
 from unidrive_perception.node.model_slot import LOADING_THREAD, ModelSlot
 from unidrive_perception.node.parameter_node import NodeParameters
 from unidrive_perception.node.publishers_node import ResultPublishers
@@ -66,7 +65,6 @@ class PerceptionNode(LifecycleNode):
         # steady: a paused simulation must not stop the warnings
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(1.0, self._tell_diagnostics, clock=steady)
-        self.create_timer(1.0, self._give_back_holes, clock=steady)
         self.create_timer(LOOK_AROUND_S, self._look_around, clock=steady)
 
     @property
@@ -248,12 +246,6 @@ class PerceptionNode(LifecycleNode):
         is_working = bool(self._activity) and self._is_enabled
         own = own_report(self._slot, is_working, self._state(), hung)
         self._status.publish(own, reports)
-
-    @never_ends_the_node
-    def _give_back_holes(self) -> None:
-        """Free what images of another size have left in the heaps."""
-        if self._activity and self._activity.take_new_sizes():
-            trim_heaps()
 
     # in words ---------------------------------------------------------------------------------
 

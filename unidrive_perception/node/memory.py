@@ -44,16 +44,6 @@ def limit_heaps() -> None:
 def give_back_memory() -> None:
     """Return what has been freed to the system; for after something large was freed."""
     gc.collect()
-    trim_heaps()
-
-
-def trim_heaps() -> None:
-    """Return the holes in the heaps to the system; takes some 10 ms, mostly of the caller only.
-
-    DDS keeps memory for the messages of each topic, as large as the largest so far. When images
-    get larger it asks for other memory, and leaves holes that nothing else may need: 130 MB of a
-    node with two cameras.
-    """
     trim = _of_glibc('malloc_trim')
     if trim:
         trim(0)

@@ -40,6 +40,7 @@ class ModelSlot:
         self.path = ''
         self._loading: _Loading | None = None
         self._replaced: Callable[[], Predictor | None] | None = None
+        self._forgotten: _Loading | None = None
 
     @property
     def loading(self) -> str:
@@ -79,6 +80,9 @@ class ModelSlot:
         if self._replaced and not self._replaced():  # the last batch with it is done
             self._replaced = None
             give_back_memory()
+        if self._forgotten and self._forgotten.wait(0):
+            self._forgotten = None
+            give_back_memory()
         if not self._loading or not self._loading.wait(0):
             return None
         loading, self._loading = self._loading, None
@@ -92,6 +96,7 @@ class ModelSlot:
 
     def release(self) -> None:
         """Free the model; one that is being loaded is forgotten when it comes."""
+        self._forgotten = self._loading or self._forgotten
         self.model = self._loading = self._replaced = None
         give_back_memory()
 

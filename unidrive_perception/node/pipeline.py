@@ -60,7 +60,6 @@ class Pipeline:
         self._model, self._is_announced = model, True
         self._classes = model.labels.get('detection')
         self._began: float | None = None  # the batch in work
-        self._has_new_sizes = False
         self._turn = threading.Lock()  # of a batch that begins, or of a model that changes
         self._streams, self._make, self._settings = streams, make, settings
         self._now_ns, self._log, self._announce = now_ns, log, announce
@@ -91,11 +90,6 @@ class Pipeline:
         """Seconds that the batch in work has taken; 0 where there is none."""
         began = self._began
         return 0.0 if began is None else now - began
-
-    def take_new_sizes(self) -> bool:
-        """Whether the images of a camera have had another size since this was last asked."""
-        found, self._has_new_sizes = self._has_new_sizes, False
-        return found
 
     def receive(self, camera: str, message: Any) -> None:
         """Keep the newest image of a camera, unless it comes too early for ``max_rate``."""
@@ -171,9 +165,6 @@ class Pipeline:
             self._failed(stream, error)
             return None
         decode_ms = (time.perf_counter() - start) * 1e3
-        if rgb.shape[:2] != stream.size:
-            self._has_new_sizes |= stream.size is not None
-            stream.size = rgb.shape[:2]
         return Decoded(stream, message, received.arrived, rgb, decode_ms)
 
     def _is_late(self, stream: CameraStream, header: Any, max_age: float) -> bool:

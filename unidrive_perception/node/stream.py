@@ -24,7 +24,7 @@ class CameraStream:
     ``decode`` makes (H, W, 3) uint8 RGB of a message; ``info()`` gives the newest CameraInfo, or
     None. Both in s of the steady clock: ``admitted`` is when the last image came that is not
     passed over; ``quiet_until`` and ``no_jump_until`` are when the next sentences may come about a
-    bad image and about stamps that jump back. ``size`` is that of the last image, (height, width).
+    bad image and about stamps that jump back.
     """
 
     name: str
@@ -38,7 +38,6 @@ class CameraStream:
     admitted: float = -math.inf
     quiet_until: float = 0.0
     no_jump_until: float = 0.0
-    size: tuple[int, int] | None = None
 
 
 @dataclass
