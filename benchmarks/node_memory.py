@@ -12,7 +12,7 @@ needs a sourced ROS 2 environment. The soak does everything at once; here it is
 
 Memory is what the process holds alone (``RssAnon``), unconfigured: before the first time, half-way
 and after the last. The last line is a node that has worked for two cameras and is paused: when two
-listeners have taken their results, when one has stopped to take them, and once that was killed and
+listeners have taken their results, when one has stopped taking them, and once that was killed and
 DDS has given it up.
 """
 

@@ -14,9 +14,6 @@ import subprocess
 import sys
 from typing import Any, NamedTuple
 
-TRIAL_S = 15.0
-"""Within which it must have worked: the node waits for that when it is configured."""
-
 PROBE = """
 import numpy as np
 from cv_bridge import CvBridge
@@ -47,7 +44,7 @@ def find_cv_bridge() -> CvBridgeFound:
             [sys.executable, '-c', PROBE],
             capture_output=True,
             text=True,
-            timeout=TRIAL_S,
+            timeout=60,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -188,7 +188,7 @@ class Disturbance:
     def _compare(self) -> None:
         """Note the same state each time: all the memory that work takes, but no image in work.
 
-        How many results DDS keeps, 130 MB of them at most, depends on how fast they are
+        How many results DDS keeps, 140 MB of them at most, depends on how fast they are
         acknowledged; so a listener to everything is stopped until there is no room for more.
         """
         with self._crowd.calm():
@@ -200,8 +200,8 @@ class Disturbance:
                 time.sleep(PAUSE_S)
                 self._states.full()
             finally:
-                self._services.enable(True)
                 everything.send(signal.SIGCONT)
+                self._services.enable(True)
         self._crowd.stop_listening(everything, self._ending())
         self._change_listeners()
 

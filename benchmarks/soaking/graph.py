@@ -19,6 +19,7 @@ from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool
 
 from unidrive_msgs.msg import FrameTiming
+from unidrive_perception.transport import USER_CHOICES
 
 PATIENCE_S = 60.0
 
@@ -31,7 +32,8 @@ class NodeServices:
 
         What is killed around the node must not stop this process: ``docs/reliability.md``.
         """
-        with _environment(FASTDDS_BUILTIN_TRANSPORTS='UDPv4', FASTDDS_DEFAULT_PROFILES_FILE=None):
+        nothing = dict.fromkeys(USER_CHOICES)
+        with _environment({**nothing, 'FASTDDS_BUILTIN_TRANSPORTS': 'UDPv4'}):
             rclpy.init(signal_handler_options=rclpy.signals.SignalHandlerOptions.NO)
             self._node = rclpy.create_node('soak')
         self._clients = {
@@ -126,7 +128,7 @@ class NodeServices:
 
 
 @contextmanager
-def _environment(**values: str | None) -> Iterator[None]:
+def _environment(values: Mapping[str, str | None]) -> Iterator[None]:
     """Meanwhile these variables have such values; None for none."""
     before = {name: os.environ.get(name) for name in values}
     _set_environment(values)

@@ -19,6 +19,7 @@ from soaking.sampling import remove_abandoned, shared_segments
 HERE = Path(__file__).resolve().parent
 REPO = HERE.parents[1]
 END_S = 30.0
+READY_S = 60.0
 JUMPS = 0.003
 """Share of a camera's images after which its stamps jump back: about once in 20 s."""
 
@@ -149,8 +150,11 @@ class Crowd:
         return self.listeners[-1]
 
     def wait_until_ready(self, listener: Process) -> None:
-        """Wait until a listener has all its subscriptions."""
+        """Wait until a listener has all its subscriptions; raises TimeoutError."""
+        end = time.monotonic() + READY_S
         while listener.is_running and 'listening' not in listener.log:
+            if time.monotonic() > end:
+                raise TimeoutError(f'a listener has not begun within {READY_S:.0f} s')
             time.sleep(0.1)
 
     def stop_listening(self, listener: Process, number: int = signal.SIGTERM) -> None:

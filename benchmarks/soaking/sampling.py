@@ -18,7 +18,7 @@ WARM_UP = 0.1
 """Share of the samples that the first and the last fifth leave out."""
 
 READS, READ_GAP_S = 9, 0.1
-"""Of a state, over somewhat more than the work on an image: what it holds comes and goes."""
+"""Of a state, over about a second: what it holds comes and goes."""
 
 
 @dataclass(frozen=True)

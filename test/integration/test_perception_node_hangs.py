@@ -113,36 +113,64 @@ def test_a_request_that_ros_cannot_read_does_not_end_the_node(graph, node):
     assert node.stop() == 0
 
 
-STANDS_STILL = """
-import ctypes, sys
+LIMITED = """
+import ctypes, sys, time
 from rclpy.publisher import Publisher
 from unidrive_perception.node.lifecycle_node import PerceptionNode
 from unidrive_perception.perception_node import main
+from unidrive_perception.predictor import Predictor
 
+PerceptionNode.watchdog_s = 5.0
+{change}
+sys.exit(main())
+"""
+
+NEVER_PUBLISHED = """
 publish = Publisher.publish
 
-def never_come_back(self, message):  # as Fast DDS does it: Python's lock is held
+def never_come_back(self, message):  # as Fast DDS does it: the GIL is held
     if self.topic_name.endswith('/timing'):
         ctypes.PyDLL(None).sleep(1000)
     publish(self, message)
 
 Publisher.publish = never_come_back
-PerceptionNode.watchdog_s = 1.0
-sys.exit(main())
 """
 
 
-def test_a_node_that_cannot_publish_ends_and_can_be_started_again(graph, start, tmp_path, bundle):
+@pytest.fixture
+def limited(tmp_path, bundle):
+    """Start a node with a watchdog of 5 s and with a change of its code."""
+    nodes = []
+
+    def limited(change):
+        program = ('-c', LIMITED.format(change=change))
+        nodes.append(NodeProcess(tmp_path, program=program, model_path=bundle))
+        return nodes[-1]
+
+    yield limited
+    for node in nodes:
+        node.stop(signal.SIGKILL)
+
+
+def test_a_node_that_cannot_publish_ends_and_can_be_started_again(graph, start, limited):
     from sensor_msgs.msg import Image
 
-    node = NodeProcess(tmp_path, program=('-c', STANDS_STILL), model_path=bundle)
+    node = limited(NEVER_PUBLISHED)
     heard = listen(graph, 'timing', 'FrameTiming')
     camera = graph.camera(Image, '/image')
     wait_until(
         lambda: camera.publish(image_message(SMALL)) or node.process.poll() is not None, 'its end'
     )
     assert node.exit_code() == 1
-    assert 'Timeout (0:00:01)!' in node.log and 'in never_come_back' in node.log
+    assert 'Timeout (0:00:05)!' in node.log and 'in never_come_back' in node.log
     assert not heard
     start()
     answer(camera, heard, 7)
+
+
+def test_a_model_may_take_longer_and_an_idle_node_is_none_that_stands_still(graph, limited):
+    node = limited('Predictor.warm_up = lambda self: time.sleep(8)')
+    node.wait_for('active')
+    time.sleep(8)
+    assert node.stop() == 0
+    assert 'Timeout' not in node.log and 'watchdog' not in node.log

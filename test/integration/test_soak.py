@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The soak of ``benchmarks/soak.py`` for some seconds, and that it would notice what is wrong."""
 
+import contextlib
 import csv
+import signal
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -50,6 +52,42 @@ def test_full_cycles_with_quick_ones_among_them(soaking):
     assert plan.count('deactivate cleanup configure activate') == 100
     assert plan.count('deactivate activate') == 25 and len(plan) == 125
     assert plan.index('deactivate activate') == 4
+
+
+@pytest.mark.parametrize('is_heard', [True, False])
+def test_what_is_compared(soaking, is_heard):
+    """Results that a stopped listener is to take are there, and no image is in work."""
+    from soaking import disturbance
+
+    done = []
+
+    class Recorder:
+        """Whatever is called is noted; the listener is one too."""
+
+        def __getattr__(self, name):
+            def call(*arguments):
+                done.append((name, *arguments))
+                if name == 'hear_timings' and not is_heard and ('send', signal.SIGSTOP) in done:
+                    raise TimeoutError
+                return Recorder()
+
+            return call
+
+        calm = contextlib.nullcontext
+        listeners = ()
+
+    recorder = Recorder()
+    soak = disturbance.Disturbance(
+        **dict.fromkeys(('node', 'services', 'crowd', 'states'), recorder),
+        **{'models': (), 'damaged': None, 'cameras': ('front',), 'seed': 0},
+    )
+    with contextlib.nullcontext() if is_heard else pytest.raises(TimeoutError):
+        soak._compare()
+    stopped, going_on = (done.index(('send', n)) for n in (signal.SIGSTOP, signal.SIGCONT))
+    ready = [('listen', disturbance.TOPICS), ('hear_timings', ('front',), 10)]
+    assert [done[0], done[stopped - 1], done[stopped + 1]] == [*ready, ready[1]]
+    assert done[stopped + 2 : going_on] == ([('enable', False), ('full',)] if is_heard else [])
+    assert done[going_on + 1] == ('enable', True)
 
 
 @pytest.fixture

@@ -5,8 +5,10 @@
 import threading
 import time
 import weakref
+from contextlib import contextmanager
 
 import pytest
+from live_node import wait_until
 from tiny_bundle import write_tiny_bundle
 
 from unidrive_perception import bundle
@@ -14,6 +16,7 @@ from unidrive_perception.bundle import BundleError, file_sha256
 from unidrive_perception.errors import Ended, UserError
 from unidrive_perception.node import model_slot
 from unidrive_perception.node.model_slot import LOADING_THREAD, ModelSlot
+from unidrive_perception.predictor import Predictor
 
 
 @pytest.fixture(scope='module')
@@ -161,11 +164,29 @@ def test_without_a_model_a_path_is_only_checked(models):
 
 
 def test_a_model_that_comes_after_the_end_is_forgotten(slot, models, monkeypatch):
-    given_back = []
+    given_back, may_come = [], threading.Event()
     monkeypatch.setattr(model_slot, 'give_back_memory', lambda: given_back.append(1))
+    monkeypatch.setattr(Predictor, 'warm_up', lambda self: may_come.wait(60))
     slot.begin_swap(models['two'], 'cpu', 1)
     slot.release()
     assert slot.finish_swap() is None and given_back == [1]
-    time.sleep(0.5)
-    assert slot.finish_swap() is None and slot.model is None
-    assert len(given_back) == 3  # by the thread that loaded it, and for it
+    may_come.set()
+    wait_until(lambda: slot.finish_swap() or len(given_back) == 3, 'its memory')
+    assert slot.finish_swap() is None and slot.model is None and len(given_back) == 3
+
+
+def test_models_are_loaded_within_patience(models, monkeypatch):
+    depths, depth = [], []
+
+    @contextmanager
+    def patience():
+        depth.append(1)
+        yield
+        depth.pop()
+
+    monkeypatch.setattr(Predictor, 'warm_up', lambda self: depths.append(len(depth)))
+    slot = ModelSlot(patience)
+    slot.load(models['one'], 'cpu', 1, threading.Event())
+    slot.begin_swap(models['two'], 'cpu', 1)
+    finished(slot)
+    assert depths == [1, 1] and not depth

@@ -46,13 +46,14 @@ class PerceptionNode(LifecycleNode):
     ) -> None:
         """Declare the parameters; ``options`` are those of ``rclpy.node.Node``.
 
-        Once ``ended`` is set neither a model nor an image in work is waited for any longer. A
-        model is loaded within a ``patience()``.
+        Once ``ended`` is set neither a model nor an image in work is waited for any longer. What
+        may take long, such as to load a model, is done within a ``patience()``.
         Raises :class:`UserError` when a parameter is wrong or ``unidrive_msgs`` is missing.
         """
         self._make = RosFactory()  # first: without our messages nothing below makes sense
         super().__init__(NODE_NAME, **options)
         self._ended = ended or threading.Event()
+        self._patience = patience
         self._slot = ModelSlot(patience)
         self._results: ResultPublishers | None = None
         self._activity: Activity | None = None
@@ -74,7 +75,7 @@ class PerceptionNode(LifecycleNode):
 
     @property
     def watchdog_s(self) -> float:
-        """Seconds without work after which the process is to end; 0 for none."""
+        """Seconds in which the executor must come round; 0 for no limit."""
         return self._settings.values['watchdog_s']
 
     def start(self) -> bool:
@@ -109,7 +110,8 @@ class PerceptionNode(LifecycleNode):
             settings['model_path'], settings['device'], settings['threads'], self._ended
         )
         # tries it in a process of its own, once: better now than at activation
-        self.get_logger().info(find_cv_bridge().sentence)
+        with self._patience():
+            self.get_logger().info(find_cv_bridge().sentence)
         self._results = ResultPublishers(
             self, self._make, settings['cameras'], settings['result_reliability']
         )

@@ -40,7 +40,7 @@ class ModelSlot:
         self.path = ''
         self._loading: _Loading | None = None
         self._replaced: Callable[[], Predictor | None] | None = None
-        self._forgotten: _Loading | None = None
+        self._forgotten: list[_Loading] = []
 
     @property
     def loading(self) -> str:
@@ -77,12 +77,7 @@ class ModelSlot:
 
     def finish_swap(self) -> Change | None:
         """Take the model that was loaded aside into use, once it is there; else None."""
-        if self._replaced and not self._replaced():  # the last batch with it is done
-            self._replaced = None
-            give_back_memory()
-        if self._forgotten and self._forgotten.wait(0):
-            self._forgotten = None
-            give_back_memory()
+        self._give_back_what_ended()
         if not self._loading or not self._loading.wait(0):
             return None
         loading, self._loading = self._loading, None
@@ -96,9 +91,18 @@ class ModelSlot:
 
     def release(self) -> None:
         """Free the model; one that is being loaded is forgotten when it comes."""
-        self._forgotten = self._loading or self._forgotten
+        self._forgotten += [self._loading] if self._loading else []
         self.model = self._loading = self._replaced = None
         give_back_memory()
+
+    def _give_back_what_ended(self) -> None:
+        """The memory of a model that was replaced, or that nobody wants any more."""
+        if self._replaced and not self._replaced():  # the last batch with it is done
+            self._replaced = None
+            give_back_memory()
+        if any(loading.wait(0) for loading in self._forgotten):
+            self._forgotten = [loading for loading in self._forgotten if not loading.wait(0)]
+            give_back_memory()
 
 
 def _bundle(path: str) -> Bundle:

@@ -69,7 +69,7 @@ class ParameterSpec:
 
 @dataclass(frozen=True)
 class Limit(ParameterSpec):
-    """A number from ``least`` on, or 0 for no limit."""
+    """A number from ``least`` to ``high``, or 0 for no limit; ``low``, for ROS, is 0."""
 
     least: float = 0.0
 

@@ -194,8 +194,8 @@ PARAMETERS = (
     Limit(
         'watchdog_s',
         20.0,
-        'Seconds without any work of its main thread after which the process ends, with the '
-        'stacks of its threads, so that it can be started again; 0: never.',
+        'Seconds without a turn of its executor after which the process ends, with the stacks of '
+        'its threads, so that it can be started again; 0: never.',
         low=0.0,
         least=15.0,
         high=3600.0,

@@ -22,6 +22,9 @@ from unidrive_perception.node.lifecycle_node import PerceptionNode
 from unidrive_perception.node.memory import limit_heaps
 from unidrive_perception.node.watchdog import Watchdog
 
+STARTING_S = 60.0
+"""Within which the node must be there, before its parameters tell its own limit."""
+
 
 def run(argv: list[str]) -> int:
     """Run the node until Ctrl-C or SIGTERM; exit code 0, or 1 when it could not start.
@@ -29,16 +32,19 @@ def run(argv: list[str]) -> int:
     Raises :class:`UserError` for what the command line or the parameter file says wrong.
     """
     limit_heaps()
+    watchdog = Watchdog()
+    watchdog.start(STARTING_S, functools.partial(print, file=sys.stderr))
     # rclpy's handlers would take the publishers away in the middle of an image, Python's own would
     # raise KeyboardInterrupt anywhere (while a model is being loaded).
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    init_ros(functools.partial(rclpy.init, signal_handler_options=SignalHandlerOptions.NO), argv)
-    node, code, watchdog = None, 1, Watchdog()
+    node, code = None, 1
     try:
+        no_handlers = {'signal_handler_options': SignalHandlerOptions.NO}
+        init_ros(functools.partial(rclpy.init, **no_handlers), argv)
         node = PerceptionNode(ended, watchdog.patience)
-        watchdog.begin(node.watchdog_s, node.get_logger().fatal)
+        watchdog.start(node.watchdog_s, node.get_logger().fatal)
         is_up = not node.autostart or node.start()
         if is_up:
             _spin(node, ended, watchdog)
@@ -49,7 +55,7 @@ def run(argv: list[str]) -> int:
         if node:
             node.close()
         rclpy.try_shutdown()
-        watchdog.close()
+        watchdog.stop()
         if node and node.has_threads:
             # Python would wait for a model that nobody wants any more, or break off in its midst.
             if sys.exc_info()[0]:
@@ -67,7 +73,7 @@ def _spin(node: PerceptionNode, ended: threading.Event, watchdog: Watchdog) -> N
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     while not ended.is_set():  # the node's timers let it look several times a second
-        watchdog.come_round()
+        watchdog.feed()
         try:
             executor.spin_once()
         except ExternalShutdownException:
