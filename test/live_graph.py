@@ -58,10 +58,11 @@ class Graph:
 class Executable:
     """A UniDrive executable in a process of its own; its output is in ``output`` once it ended."""
 
-    def __init__(self, name, *args, **options) -> None:
+    def __init__(self, name, *args, program=None, **options) -> None:
+        program = program or ('-m', f'unidrive_perception.{name}_node')
         self.output = ''
         self.process = subprocess.Popen(
-            [sys.executable, '-m', f'unidrive_perception.{name}_node', *map(str, args)],
+            [sys.executable, *program, *map(str, args)],
             cwd=REPO,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

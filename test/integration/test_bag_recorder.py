@@ -114,6 +114,46 @@ def test_simulated_time(tmp_path, graph):
     assert stamps == sorted(stamps)
 
 
+@pytest.mark.parametrize('most', [None, 0], ids=['kept', 'too many'])
+@pytest.mark.parametrize('has_clock', [True, False])
+def test_what_comes_before_the_first_clock(tmp_path, graph, monkeypatch, most, has_clock):
+    """Latched messages are there at once, with a time of 0; a bag would be 50 years long."""
+    from rclpy.qos import QoSDurabilityPolicy, QoSProfile
+    from rosgraph_msgs.msg import Clock
+
+    from unidrive_msgs.msg import ClassInfo
+
+    latched = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+    labels = graph.node.create_publisher(ClassInfo, '/labels', latched)
+    clock = graph.node.create_publisher(Clock, '/clock', 10)
+    labels.publish(ClassInfo(name='car'))
+    before = time.time_ns()
+    module = 'unidrive_perception.node.recorder_node'
+    limited = f'import sys, {module} as r; r.MOST_EARLY = {most}; sys.exit(r.run(sys.argv))'
+    program = None if most is None else ('-c', limited)
+    args = ('--topics', '/labels', '--ros-args', '-p', 'use_sim_time:=true')
+    with Executable('bag_recorder', tmp_path / 'bag', *args, program=program) as recorder:
+        assert listening(graph, labels)
+        graph.spin_for(0.5)
+        if has_clock:
+            message = Clock()
+            message.clock.sec, message.clock.nanosec = divmod(START_NS, 10**9)
+            for _ in range(5):
+                clock.publish(message)
+                graph.spin_for(0.1)
+            labels.publish(ClassInfo(name='bus'))
+            graph.spin_for(0.5)
+        assert recorder.interrupt() == 0, recorder.output
+    found, _ = contents(tmp_path / 'bag')
+    names = ['car'] * (most is None) + ['bus'] * has_clock
+    assert [m.name for _, m, _ in found] == names
+    stamps = [stamp for _, _, stamp in found]
+    assert all(s == START_NS if has_clock else before < s < time.time_ns() for s in stamps)
+    assert ('1 messages are not in the bag' in recorder.output) == (most == 0)
+    told = 'there was no /clock: the times are of this machine' in recorder.output
+    assert told == (not has_clock and most is None)
+
+
 def test_duration_and_nothing_to_record(tmp_path, graph):
     with Executable('bag_recorder', tmp_path / 'bag', '--namespace', '/x', '--duration', 1) as it:
         assert it.wait() == 0, it.output

@@ -5,11 +5,13 @@
 Messages are stored as they come over the wire, with the time of the graph (``use_sim_time``
 counts) at which they were received, and with the QoS that their publishers offer. A topic is
 recorded from when it is there on; the bag gets its name when it is complete, at Ctrl-C or SIGTERM.
+What comes before the first ``/clock``, as latched messages do, gets the time of that.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import signal
 import time
 from typing import Any
@@ -30,6 +32,9 @@ from unidrive_perception.message_types import installed_typestore, message_class
 DISCOVERY_S = 0.1
 QUEUE = 100
 """Messages per topic that may wait while the disk is busy."""
+
+MOST_EARLY = 256 << 20
+"""Bytes of messages that are kept until there is a ``/clock``."""
 
 
 def make_parser() -> Parser:
@@ -64,6 +69,8 @@ class BagRecorder(Node):
         self._topics = set(topics)
         self._below = None if namespace is None else namespace.rstrip('/') + '/'
         self._settled: set[str] = set()  # subscribed to, or found impossible
+        self._early: list[tuple[str, str, bytes, int]] = []  # each with the time of this machine
+        self._early_bytes = self._too_early = 0
         # Steady: in simulated time the first /clock may come late.
         self.create_timer(
             DISCOVERY_S, self._discover, clock=Clock(clock_type=ClockType.STEADY_TIME)
@@ -99,12 +106,38 @@ class BagRecorder(Node):
             )
             return
         self._writer.add_topic(topic, msgtype, [_recorded_qos(qos) for qos in offered], store)
-
-        def write(data: bytes) -> None:
-            self._writer.write_raw(topic, msgtype, data, self.get_clock().now().nanoseconds)
-
+        write = functools.partial(self._write, topic, msgtype)
         self.create_subscription(kind, topic, write, _matching(offered), raw=True)
         print(f'bag_recorder: recording {topic} ({msgtype})', flush=True)
+
+    def _write(self, topic: str, msgtype: str, data: bytes) -> None:
+        stamp_ns = self.get_clock().now().nanoseconds
+        if stamp_ns:
+            self._write_early(stamp_ns)
+            self._writer.write_raw(topic, msgtype, data, stamp_ns)
+        elif self._early_bytes + len(data) > MOST_EARLY:
+            self._too_early += 1
+        else:
+            self._early_bytes += len(data)
+            self._early.append((topic, msgtype, data, time.time_ns()))
+
+    def _write_early(self, stamp_ns: int) -> None:
+        for topic, msgtype, data, received_ns in self._early:
+            self._writer.write_raw(topic, msgtype, data, stamp_ns or received_ns)
+        self._early.clear()
+        self._early_bytes = 0
+
+    def end(self) -> None:
+        """Write what still waits for a ``/clock``; without one, with the time of this machine."""
+        stamp_ns = self.get_clock().now().nanoseconds
+        if self._early and not stamp_ns:
+            print('bag_recorder: warning: there was no /clock: the times are of this machine')
+        if self._too_early:
+            print(
+                f'bag_recorder: warning: {self._too_early} messages are not in the bag: they came '
+                f'before the first /clock, and were more than {MOST_EARLY >> 20} MB'
+            )
+        self._write_early(stamp_ns)
 
 
 def _matching(offered: list[QoSProfile]) -> QoSProfile:
@@ -156,7 +189,7 @@ def _record(args: argparse.Namespace) -> None:
         if rclpy.ok():  # else Ctrl-C took ROS away, in the middle of anything
             raise
     finally:
-        _finish(writer)
+        _finish(writer, recorder)
     _report(writer, recorder)
 
 
@@ -169,9 +202,11 @@ def _spin(recorder: BagRecorder, duration: float | None) -> None:
         executor.spin_once(timeout_sec=0.1)
 
 
-def _finish(writer: BagWriter) -> None:
+def _finish(writer: BagWriter, recorder: BagRecorder | None) -> None:
     """Finish the bag also after an error (a full disk): what was recorded is not thrown away."""
     try:
+        if recorder:
+            recorder.end()
         writer.close()
     except BagError as error:
         raise BagError(f'{error}; what was recorded is in {writer.unfinished}') from error
