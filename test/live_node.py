@@ -137,6 +137,7 @@ class Graph:
         client = self.node.create_client(kind, service)
         try:
             assert client.wait_for_service(PATIENCE), f'no service {service}'
+            time.sleep(0.3)  # the service must have found this client, or its answer is lost
             future = client.call_async(request)
             wait_until(future.done, f'an answer of {service}')
             return future.result()
