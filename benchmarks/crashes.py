@@ -138,10 +138,10 @@ def watch(folder: Path, hear: Hear, rounds: int, watchdog_s: float) -> int:
     seconds = [gap for gap in went_on + restarted if gap < math.inf]
     back = [gap for gap in restarted if gap < math.inf]
     lost = rounds - len(seconds)
+    again = f', and both cameras were heard again after at most {max(back):.1f} s' if back else ''
     print(
-        f'{rounds} rounds: {len(restarted)} times the node ended, and both cameras were heard '
-        f'again after at most {max(back, default=math.nan):.1f} s; else after '
-        f'{statistics.median(went_on or [math.nan]):.1f} s (median); not heard again {lost} times'
+        f'{rounds} rounds: {len(restarted)} times the node ended{again}; else they were heard '
+        f'after {statistics.median(went_on or [math.nan]):.1f} s (median); not again {lost} times'
     )
     return 1 if lost else 0
 
