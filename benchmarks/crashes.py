@@ -42,7 +42,6 @@ RESPAWN_S, LISTEN_S, PATIENCE_S = 2.0, 2.0, 90.0
 RESULTS = 3  # of each camera; one may be from before
 LOOP = 'while True: pass'
 
-
 Hear = Callable[[int, float], None]
 
 
@@ -135,9 +134,8 @@ def watch(folder: Path, hear: Hear, rounds: int, watchdog_s: float) -> int:
         with World(folder, watchdog_s) as world:
             hear(RESULTS, PATIENCE_S)
             go_through(world, hear, range(done + 1, rounds + 1), went_on, restarted)
-    seconds = [gap for gap in went_on + restarted if gap < math.inf]
     back = [gap for gap in restarted if gap < math.inf]
-    lost = rounds - len(seconds)
+    lost = (went_on + restarted).count(math.inf)
     again = f', and both cameras were heard again after at most {max(back):.1f} s' if back else ''
     print(
         f'{rounds} rounds: {len(restarted)} times the node ended{again}; else they were heard '

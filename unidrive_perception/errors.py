@@ -32,4 +32,4 @@ def one_line(text: object) -> str:
 
 def nothing_at(path: object) -> str:
     """Return the sentence for a path of a recording or of images at which there is nothing."""
-    return f'there is no bag, video or image folder {one_line(path)}'
+    return f'there is no bag, video, image or folder {one_line(path)}'

@@ -41,11 +41,7 @@ def find_cv_bridge() -> CvBridgeFound:
         return _without('it is not installed')
     try:
         probe = subprocess.run(
-            [sys.executable, '-c', PROBE],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
+            [sys.executable, '-c', PROBE], capture_output=True, text=True, timeout=60, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return _without(f'it could not be tried: {error}')

@@ -280,7 +280,7 @@ def test_large_real_images_arrive(tmp_path, graph, image_class, shared_data):
 def test_an_error_is_one_sentence(ros_domain):
     with Executable('bag_player', 'gone') as player:
         assert player.wait() == 2
-    assert player.output == 'bag_player: error: there is no bag, video or image folder gone\n'
+    assert player.output == 'bag_player: error: there is no bag, video, image or folder gone\n'
 
 
 @pytest.mark.parametrize(

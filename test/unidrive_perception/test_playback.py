@@ -80,7 +80,7 @@ def test_options_of_files_are_refused_with_a_bag(tmp_path, option):
 
 
 def test_missing_input(tmp_path):
-    with pytest.raises(UserError, match='there is no bag, video or image folder'):
+    with pytest.raises(UserError, match='there is no bag, video, image or folder'):
         open_with(tmp_path / 'gone')
 
 

@@ -232,7 +232,7 @@ def test_nothing_half_written_remains(tmp_path, model, monkeypatch):
 def test_errors_before_any_work(tmp_path, model):
     folder = write_streets(tmp_path / 'in', ['a.png'])
     out = tmp_path / 'out'
-    with pytest.raises(SourceError, match='there is no bag, video or image folder'):
+    with pytest.raises(SourceError, match='there is no bag, video, image or folder'):
         run(folder, tmp_path / 'gone', out, '--model', model)
     with pytest.raises(UserError, match='nothing is written: add --json or --masks'):
         run(folder, out, '--model', model, '--no-overlay')

@@ -208,7 +208,7 @@ def test_errors_before_any_work(tmp_path, model):
     source = write_image_bag(tmp_path / 'drive', count=1)
     with pytest.raises(BagError, match='exists already'):
         process_bag(source, source, '--model', model)
-    with pytest.raises(UserError, match='there is no bag, video or image folder'):
+    with pytest.raises(UserError, match='there is no bag, video, image or folder'):
         process_bag(tmp_path / 'gone', tmp_path / 'out', '--model', model)
     with pytest.raises(BundleError):
         process_bag(source, tmp_path / 'out', '--model', tmp_path / 'gone')

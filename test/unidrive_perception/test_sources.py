@@ -227,7 +227,7 @@ def test_bad_image_is_an_error_of_that_frame(tmp_path):
 @pytest.mark.parametrize(
     ('make', 'options', 'words'),
     [
-        (lambda path: path / 'gone', {}, 'there is no bag, video or image folder'),
+        (lambda path: path / 'gone', {}, 'there is no bag, video, image or folder'),
         (lambda path: path, {}, 'holds no bag and no images'),
         (lambda path: write_image_bag(path / 'b'), {'fps': 10}, 'leave fps out'),
         (lambda path: write_video(path / 'v.avi'), {'fps': 0}, 'fps must be greater than 0'),

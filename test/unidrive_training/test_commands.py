@@ -39,7 +39,7 @@ def test_a_missing_input_is_told_of_in_the_same_words(tmp_path, monkeypatch, cap
         ['frames', name, 'out'],
         ['demo', '--input', name],
     )
-    sentence = f'there is no bag, video or image folder {name}'
+    sentence = f'there is no bag, video, image or folder {name}'
     for command in commands:
         assert main(command) == 2
         assert capsys.readouterr().err == f'unidrive: error: {sentence}\n', command

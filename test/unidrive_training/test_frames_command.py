@@ -190,7 +190,7 @@ def test_wrong_inputs_are_found_before_any_work(tmp_path, capsys):
     stills = write_images(tmp_path / 'stills', ['a.jpg'])
     out = tmp_path / 'out'
     for arguments, words in (
-        ((bag, tmp_path / 'gone.mcap', out), 'there is no bag, video or image folder'),
+        ((bag, tmp_path / 'gone.mcap', out), 'there is no bag, video, image or folder'),
         ((bag, stills, stills / 'out'), 'lie in each other'),
         ((bag, stills, out, '--start', 1), 'images have no time for start and end; give fps'),
         ((bag, stills, out, '--fps', 0), 'fps must be greater than 0'),

@@ -41,8 +41,8 @@ def run(argv: list[str]) -> int:
         signal.signal(number, lambda *_: ended.set())
     node, code = None, 1
     try:
-        no_handlers = {'signal_handler_options': SignalHandlerOptions.NO}
-        init_ros(functools.partial(rclpy.init, **no_handlers), argv)
+        init = functools.partial(rclpy.init, signal_handler_options=SignalHandlerOptions.NO)
+        init_ros(init, argv)
         node = PerceptionNode(ended, watchdog.patience)
         watchdog.start(node.watchdog_s, node.get_logger().fatal)
         is_up = not node.autostart or node.start()
