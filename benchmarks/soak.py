@@ -86,7 +86,7 @@ def soak(options: argparse.Namespace, folder: Path) -> Soak:
     other = renamed_copy(options.model, folder / 'other')
     node = perception_node(folder, options.model, CAMERAS, autostart=False, jpeg=JPEG)
     crowd = Crowd(folder, CAMERAS, JPEG, options.rate)
-    states = States(node.pid, folder / 'states.csv')
+    states = States(node.pid, services.told, folder / 'states.csv')
     disturbance = Disturbance(
         node=node,
         services=services,

@@ -10,6 +10,7 @@ import sys
 from unidrive_perception.command_line import Parser
 from unidrive_perception.errors import quoted
 from unidrive_perception.executable import split_ros_args, start
+from unidrive_perception.node.memory import limit_heaps
 
 NAME = 'perception_node'
 EXAMPLE = '--ros-args -r image:=/camera/image_raw -p score_threshold:=0.4'
@@ -24,6 +25,7 @@ def main(args: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
+    limit_heaps()  # before anything is imported that has threads: each begins with a heap
     # until the node has handlers of its own: what it imports takes a second
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))

@@ -161,7 +161,7 @@ class Disturbance:
     def _full_house(self) -> Process:
         """Somebody listens to everything, until DDS has made room for its histories."""
         everything = self._crowd.listen(TOPICS)
-        self._crowd.wait_until_ready(everything)
+        self._crowd.wait_until_heard(everything)
         self._services.hear_timings(self._cameras, FULL_HOUSE)
         return everything
 

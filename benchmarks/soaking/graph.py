@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.srv import SetParametersAtomically
 from rclpy.client import Client
 from rclpy.parameter import Parameter
+from rclpy.time import Time
 from std_srvs.srv import SetBool
 
 from unidrive_msgs.msg import FrameTiming
@@ -44,6 +46,11 @@ class NodeServices:
                 ('enable', SetBool),
             )
         }
+        self._told: DiagnosticArray | None = None
+        self._node.create_subscription(DiagnosticArray, '/diagnostics', self._hear_told, 1)
+
+    def _hear_told(self, message: DiagnosticArray) -> None:
+        self._told = message
 
     def strangers(self) -> list[str]:
         """Other nodes in this ROS graph."""
@@ -77,6 +84,16 @@ class NodeServices:
     def enable(self, wanted: bool) -> bool:
         """Pause the node, or let it go on."""
         return self._call('enable', SetBool.Request(data=wanted)).success
+
+    def told(self) -> dict[str, str]:
+        """What the node says of itself in ``/diagnostics`` from now on; raises TimeoutError."""
+        start, end = self._node.get_clock().now(), time.monotonic() + PATIENCE_S
+        while self._told is None or Time.from_msg(self._told.header.stamp) < start:
+            rclpy.spin_once(self._node, timeout_sec=0.1)
+            if time.monotonic() > end:
+                raise TimeoutError('no diagnostics of the node')
+        own = next(status for status in self._told.status if status.hardware_id == 'node')
+        return {item.key: item.value for item in own.values}
 
     def hear_timings(self, cameras: Sequence[str], count: int) -> None:
         """Wait for so many results of each camera; raises TimeoutError."""

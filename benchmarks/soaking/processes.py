@@ -151,10 +151,17 @@ class Crowd:
 
     def wait_until_ready(self, listener: Process) -> None:
         """Wait until a listener has all its subscriptions; raises TimeoutError."""
+        self._wait_until(listener, 'listening')
+
+    def wait_until_heard(self, listener: Process) -> None:
+        """Wait until a listener has had a result of each of its topics; raises TimeoutError."""
+        self._wait_until(listener, 'heard everything')
+
+    def _wait_until(self, listener: Process, said: str) -> None:
         end = time.monotonic() + READY_S
-        while listener.is_running and 'listening' not in listener.log:
+        while listener.is_running and said not in listener.log:
             if time.monotonic() > end:
-                raise TimeoutError(f'a listener has not begun within {READY_S:.0f} s')
+                raise TimeoutError(f'a listener has not said {said!r} within {READY_S:.0f} s')
             time.sleep(0.1)
 
     def stop_listening(self, listener: Process, number: int = signal.SIGTERM) -> None:

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a soak found: the verdict and a table in Markdown.
 
-Memory is judged by its trend over the samples taken in one state, without that which DDS shares:
-see ``trend.py``. Of the states, the unconfigured one has the least noise; a leak stays in both.
+Memory is judged by its trend over the samples taken in one state (``trend.py``): what the process
+holds, but what DDS shares, and what of that is in use by its own account. Of the states, the
+unconfigured one has the least noise; a leak stays in both.
 What is shown neither to grow nor to hold is no violation, but stands at the end of the report,
 and the soak does not end with 0.
 """
@@ -16,13 +17,16 @@ from dataclasses import dataclass
 
 from soaking.disturbance import NOT_TAKEN, Disturbance
 from soaking.processes import Crowd
-from soaking.sampling import Sample, first_and_last
+from soaking.sampling import Sample, StateSample, first_and_last
 from soaking.trend import LIMIT, Trend, trend
 
 TREND_S = 600
 """A shorter soak has seen too little for a trend of the memory."""
 
 END_S = 2.0
+JUDGED = {'own': 'memory [MB]', 'heap': 'heap in use [MB]', 'objects': 'Python objects'}
+"""Fields of a sample, and their names."""
+
 EXPECTED_ERRORS = (
     'bytes of data',
     'is not supported',
@@ -41,7 +45,7 @@ class Soak:
 
     seconds: float
     samples: list[Sample]
-    states: dict[str, list[Sample]]
+    states: dict[str, list[StateSample]]
     before: Sample
     after: Sample
     exit_code: int
@@ -69,18 +73,18 @@ def violations(soak: Soak) -> list[str]:
         if after > before:
             found.append(f'{what} of the unconfigured node: {before} before, {after} after')
     found += [
-        f'memory {state}: {grown.growth:+.1f} % over the run, more than {LIMIT:g} %'
-        for state, grown in _trends(soak).items()
+        f'{what}, {state}: {grown.growth:+.1f} % over the run, more than {LIMIT:g} %'
+        for (state, what), grown in _trends(soak).items()
         if grown and grown.grows
     ]
     return found + [f'log of the node: {line}' for line in _unexpected(soak.node_log)]
 
 
 def unsure(soak: Soak) -> list[str]:
-    """The states of which neither growth nor its absence is shown, in sentences."""
+    """Of what neither growth nor its absence is shown, in sentences."""
     return [
-        f'memory {state}: {grown.verdict if grown else "too few samples"}'
-        for state, grown in _trends(soak).items()
+        f'{what}, {state}: {grown.verdict if grown else "too few samples"}'
+        for (state, what), grown in _trends(soak).items()
         if soak.seconds >= TREND_S and not (grown and (grown.grows or grown.holds))
     ]
 
@@ -92,14 +96,15 @@ def _swapped(soak: Soak) -> int:
     )
 
 
-def _trends(soak: Soak) -> dict[str, Trend | None]:
-    """How the memory grew in each state; None where that cannot be told."""
+def _trends(soak: Soak) -> dict[tuple[str, str], Trend | None]:
+    """How each of what is judged grew in each state; None where that cannot be told."""
     long_enough = soak.seconds >= TREND_S
     return {
-        state: trend([s.seconds for s in samples], [s.own for s in samples])
+        (state, what): trend([s.seconds for s in samples], [getattr(s, field) for s in samples])
         if long_enough
         else None
         for state, samples in soak.states.items()
+        for field, what in JUDGED.items()
     }
 
 
@@ -138,19 +143,23 @@ def report(soak: Soak) -> str:
 
 
 def _memory(soak: Soak) -> list[str]:
-    """The trend in each state in a table, and all samples."""
+    """The trend of each measure in each state in a table, and all samples of the memory."""
     lines = ['', 'Memory but what DDS shares. It is said to grow where the estimate is more than']
     lines += [f'{LIMIT:g} % and the whole interval more than nothing:', '']
-    lines += ['| state | samples | median | growth over the run | 95 % interval | verdict |']
-    lines += ['| --- ' * 6 + '|']
-    for state, grown in _trends(soak).items():
-        held = [s.own for s in soak.states[state]]
-        median = f'{statistics.median(held):.0f} MB' if held else ''
-        told = ('', '', 'too short to tell')
+    lines += [
+        '| state | what | samples | median | growth over the run | 95 % interval | verdict |'
+    ]
+    lines += ['| --- ' * 7 + '|']
+    fields = {what: field for field, what in JUDGED.items()}
+    for (state, what), grown in _trends(soak).items():
+        held = [getattr(s, fields[what]) for s in soak.states[state]]
+        told = (state, what, str(len(held)), f'{statistics.median(held):.0f}' if held else '')
         if grown:
             interval = f'{grown.low:+.1f} to {grown.high:+.1f} %'
-            told = (f'{grown.growth:+.1f} %', interval, grown.verdict)
-        lines.append(f'| {" | ".join((state, str(len(held)), median, *told))} |')
+            told += (f'{grown.growth:+.1f} %', interval, grown.verdict)
+        else:
+            told += ('', '', 'too short to tell')
+        lines.append(f'| {" | ".join(told)} |')
     for state, samples in soak.states.items():
         lines += ['', f'All {state}: {", ".join(f"{s.own:.0f}" for s in samples)}']
     return lines

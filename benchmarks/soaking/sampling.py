@@ -9,7 +9,7 @@ import re
 import statistics
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -37,6 +37,14 @@ class Sample:
     def own(self) -> float:
         """Memory without that which DDS shares: it shows what others have written there."""
         return self.rss - self.shared
+
+
+@dataclass(frozen=True)
+class StateSample(Sample):
+    """Also what the node says that it has in use: MB of the heap, and objects of Python."""
+
+    heap: float
+    objects: int
 
 
 def sample(pid: int, seconds: float = 0.0) -> Sample:
@@ -72,13 +80,13 @@ def remove_abandoned(segments: Iterable[Path]) -> None:
 
 
 class States:
-    """Samples of a process in states that come again: the only ones that can be compared."""
+    """Samples of a node in states that come again: the only ones that can be compared."""
 
-    def __init__(self, pid: int, file: Path) -> None:
-        """Begin; the samples are written to a CSV file too."""
-        self._pid, self._start = pid, time.monotonic()
-        self._file = CsvFile(file, 'state')
-        self.samples: dict[str, list[Sample]] = {'unconfigured': [], 'full': []}
+    def __init__(self, pid: int, told: Callable[[], Mapping[str, str]], file: Path) -> None:
+        """Begin; ``told()`` gives what the node says now. The samples are written to a CSV too."""
+        self._pid, self._told, self._start = pid, told, time.monotonic()
+        self._file = CsvFile(file, StateSample, 'state')
+        self.samples: dict[str, list[StateSample]] = {'unconfigured': [], 'full': []}
 
     def unconfigured(self) -> None:
         """Now it has no model and nothing to do."""
@@ -89,9 +97,13 @@ class States:
         self._note('full')
 
     def _note(self, state: str) -> None:
-        now = time.monotonic() - self._start
-        self.samples[state].append(typical_sample(self._pid, now))
-        self._file.add(state, *astuple(self.samples[state][-1]))
+        held = typical_sample(self._pid, time.monotonic() - self._start)
+        told = self._told()
+        noted = StateSample(
+            *astuple(held), float(told['heap in use [MB]']), int(told['Python objects'])
+        )
+        self.samples[state].append(noted)
+        self._file.add(state, *astuple(noted))
 
 
 def typical_sample(pid: int, seconds: float) -> Sample:
@@ -106,10 +118,10 @@ def typical_sample(pid: int, seconds: float) -> Sample:
 class CsvFile:
     """A table to which samples are added as they come."""
 
-    def __init__(self, file: Path, *columns: str) -> None:
-        """Write the head: these columns, and those of a sample."""
+    def __init__(self, file: Path, kind: type[Sample], *columns: str) -> None:
+        """Write the head: these columns, and those of a sample of that kind."""
         self._file = file
-        names = [*columns, *(field.name for field in fields(Sample))]
+        names = [*columns, *(field.name for field in fields(kind))]
         file.write_text(','.join(names) + '\n')
 
     def add(self, *values: object) -> None:
@@ -124,7 +136,7 @@ class Sampler:
 
     def __init__(self, pid: int, file: Path) -> None:
         """Begin; the samples are written to a CSV file too."""
-        self._file = CsvFile(file)
+        self._file = CsvFile(file, Sample)
         self.samples: list[Sample] = []
         self._pid, self._start = pid, time.monotonic()
         self._ended = threading.Event()

@@ -7,6 +7,7 @@ import csv
 import signal
 import subprocess
 import sys
+from dataclasses import astuple
 from types import SimpleNamespace
 
 import numpy as np
@@ -34,7 +35,7 @@ def test_a_short_soak_finds_nothing(ros_domain, tmp_path):
     assert rows['cycles after which each camera was heard'] == '7'
     assert int(rows['images processed']) > 20 and int(rows['results heard and checked']) > 20
     with (tmp_path / 'logs' / 'states.csv').open() as file:
-        states = [(row['state'], float(row['rss'])) for row in csv.DictReader(file)]
+        states = [(row['state'], float(row['heap'])) for row in csv.DictReader(file)]
     assert [state for state, _ in states] == ['unconfigured', 'full'] * 6
     assert all(a < b for (_, a), (_, b) in zip(states[::2], states[1::2], strict=True))
 
@@ -168,10 +169,12 @@ SWAPPED = f'{LOADED}{CONFIGURED}{LOADED}'
         ({'ending_seconds': 2.5}, 'after 2.5 s'),
         ({'segments_left': ['/dev/shm/fastdds_0']}, 'left in /dev/shm: /dev/shm/fastdds_0'),
         ({'threads': 20}, 'threads of the unconfigured node: 19 before, 20 after'),
-        ({'leak': {'full': 0.03}}, 'memory full: +3.0 % over the run'),
-        ({'leak': {'unconfigured': 0.03}}, 'memory unconfigured: +3.0 % over the run'),
-        ({'leak': {'full': 0.01, 'unconfigured': -0.05}}, ''),
-        ({'leak': {'full': 0.5}, 'seconds': 300.0}, ''),
+        ({'leak': {'full': {'own': 0.03}}}, 'memory [MB], full: +3.0 % over the run'),
+        ({'leak': {'unconfigured': {'own': 0.03}}}, 'memory [MB], unconfigured: +3.0 % over'),
+        ({'leak': {'unconfigured': {'heap': 0.04}}}, 'heap in use [MB], unconfigured: +4.0 %'),
+        ({'leak': {'full': {'objects': 0.05}}}, 'Python objects, full: +5.0 % over the run'),
+        ({'leak': {'full': {'own': 0.01, 'heap': 0.015}, 'unconfigured': {'own': -0.05}}}, ''),
+        ({'leak': {'full': {'own': 0.5}}, 'seconds': 300.0}, ''),
         ({'node_log': f'{SWAPPED}[ERROR] oh'}, 'log of the node: [ERROR] oh'),
         ({'node_log': f'{SWAPPED}[ERROR] needs a step of 3 bytes'}, ''),
         ({'heard': 0}, 'no results were heard'),
@@ -187,14 +190,18 @@ def test_the_verdict(soaking, change, sentence):
 
     from soaking.disturbance import NOT_TAKEN
     from soaking.report import Soak, report, unsure, violations
-    from soaking.sampling import Sample
+    from soaking.sampling import Sample, StateSample
 
     def sample(own=330.0, seconds=0.0, threads=19):
         return Sample(seconds, own + 70.0, 200.0, 70.0, threads, 26, 5)
 
-    def leaking(state):
-        growth = leak.get(state, 0.0)  # the middle of a slope is its median
-        return [sample(330 * (1 + growth * (t / seconds - 0.5)), t) for t in times]
+    def leaking(state, t):
+        steady = {'own': 330.0, 'heap': 50.0, 'objects': 350_000}
+        held = {  # the middle of a slope is its median
+            what: value * (1 + leak.get(state, {}).get(what, 0.0) * (t / seconds - 0.5))
+            for what, value in steady.items()
+        }
+        return StateSample(*astuple(sample(held['own'], t)), held['heap'], held['objects'])
 
     seconds, leak = change.get('seconds', 1800.0), change.pop('leak', {})
     times = np.linspace(0, seconds, 100)
@@ -205,7 +212,9 @@ def test_the_verdict(soaking, change, sentence):
     facts = {
         'seconds': seconds,
         'samples': [sample(900.0)] * 90 + [sample()] * 810,
-        'states': {state: leaking(state) for state in ('unconfigured', 'full')},
+        'states': {
+            state: [leaking(state, t) for t in times] for state in ('unconfigured', 'full')
+        },
         'before': sample(),
         'after': sample(threads=change.pop('threads', 19)),
         'exit_code': 0,
@@ -218,7 +227,13 @@ def test_the_verdict(soaking, change, sentence):
     assert found == ([] if not sentence else [f for f in found if sentence in f][:1])
     text = report(soak)
     assert f'| violations | {len(found)} |' in text
-    grown = [f'{state} | 100 | 330 MB | {100 * by:+.1f} %' in text for state, by in leak.items()]
+    rows = {'own': 'memory [MB] | 100 | 330', 'heap': 'heap in use [MB] | 100 | 50'}
+    rows['objects'] = 'Python objects | 100 | 350000'
+    grown = [
+        f'| {state} | {rows[what]} | {100 * by:+.1f} %' in text
+        for state, changes in leak.items()
+        for what, by in changes.items()
+    ]
     assert all(grown) if seconds > 600 else 'too short to tell' in text
     assert not unsure(soak)
 
@@ -285,11 +300,12 @@ def test_what_is_not_shown_is_told(soaking, monkeypatch):
     from soaking.trend import Trend
 
     unsure = Trend(growth=1.0, low=-2.0, high=4.0)
-    states = {'full': unsure, 'unconfigured': None, 'calm': Trend(0.0, -1.0, 1.0)}
-    monkeypatch.setattr(report, '_trends', lambda soak: states)
+    trends = {'full': unsure, 'unconfigured': None, 'calm': Trend(0.0, -1.0, 1.0)}
+    trends = {(state, 'memory'): trend for state, trend in trends.items()}
+    monkeypatch.setattr(report, '_trends', lambda soak: trends)
     assert report.unsure(SimpleNamespace(seconds=1800.0)) == [
-        'memory full: NOT SHOWN to hold, up to +4.0 % is possible',
-        'memory unconfigured: too few samples',
+        'memory, full: NOT SHOWN to hold, up to +4.0 % is possible',
+        'memory, unconfigured: too few samples',
     ]
     assert report.unsure(SimpleNamespace(seconds=60.0)) == []
 

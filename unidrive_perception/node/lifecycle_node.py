@@ -18,6 +18,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool
 
+from unidrive_perception import overlay
 from unidrive_perception.errors import Ended, UserError
 from unidrive_perception.image_bridge import find_cv_bridge
 from unidrive_perception.message_factories import RosFactory
@@ -179,6 +180,7 @@ class PerceptionNode(LifecycleNode):
         if self._results:
             self._results.destroy()
         self._results = None
+        overlay.forget()
         self._slot.release()
 
     # parameters and services ------------------------------------------------------------------

@@ -19,7 +19,6 @@ from rclpy.signals import SignalHandlerOptions
 from unidrive_perception.errors import UserError
 from unidrive_perception.executable import init_ros
 from unidrive_perception.node.lifecycle_node import PerceptionNode
-from unidrive_perception.node.memory import limit_heaps
 from unidrive_perception.node.watchdog import Watchdog
 
 STARTING_S = 60.0
@@ -31,7 +30,6 @@ def run(argv: list[str]) -> int:
 
     Raises :class:`UserError` for what the command line or the parameter file says wrong.
     """
-    limit_heaps()
     watchdog = Watchdog()
     watchdog.start(STARTING_S, functools.partial(print, file=sys.stderr))
     # rclpy's handlers would take the publishers away in the middle of an image, Python's own would

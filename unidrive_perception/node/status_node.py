@@ -10,6 +10,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 
 from unidrive_perception.node.diagnostics import ERROR, OK, STALE, WARN, Report, resident_mb
+from unidrive_perception.node.memory import heap_in_use_mb, python_objects
 from unidrive_perception.node.model_slot import ModelSlot
 
 
@@ -59,7 +60,11 @@ def own_report(slot: ModelSlot, is_working: bool, state: str, hung: Report | Non
 
     ``hung`` is that of :func:`hang_report`.
     """
-    values = {'memory [MB]': f'{resident_mb():.0f}'}
+    values = {
+        'memory [MB]': f'{resident_mb():.0f}',
+        'heap in use [MB]': f'{heap_in_use_mb():.2f}',
+        'Python objects': str(python_objects()),
+    }
     if slot.model:
         manifest = slot.model.bundle.manifest
         values['model'] = manifest.name

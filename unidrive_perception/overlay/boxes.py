@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 
 import cv2
@@ -13,6 +12,7 @@ import numpy as np
 from unidrive_perception.geometry import Size
 from unidrive_perception.labels import Color, LabelTable
 from unidrive_perception.overlay.colors import brightness, line_color
+from unidrive_perception.overlay.kept import kept
 from unidrive_perception.overlay.text import BLACK, WHITE, line_width, text_cover, text_size
 from unidrive_perception.predictor import Prediction
 
@@ -145,7 +145,7 @@ def _draw_caption(
     ground[top : top + size, left : left + long] = cv2.applyColorMap(cover, _shades(color))
 
 
-@functools.lru_cache(maxsize=256)
+@kept(256)
 def _shades(color: Color) -> np.ndarray:
     """(256, 1, 3) uint8: from the colour of a plate to that of the letters on it."""
     ink = BLACK if brightness(color) > 110 else WHITE

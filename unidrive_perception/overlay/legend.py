@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ import numpy as np
 from unidrive_perception.labels import Color, LabelTable
 from unidrive_perception.overlay.boxes import Rectangle
 from unidrive_perception.overlay.colors import line_color
+from unidrive_perception.overlay.kept import kept
 from unidrive_perception.overlay.text import BLACK, WHITE, lay, plate, text_cover, text_size, write
 
 _GREY = (200, 200, 200)
@@ -70,7 +70,7 @@ def draw_legend(picture: np.ndarray, groups: Mapping[str, Sequence[Row]]) -> lis
     return [(0, 0, legend.shape[1], legend.shape[0])]
 
 
-@functools.lru_cache(maxsize=32)  # from image to image it rarely changes
+@kept(32)  # from image to image it rarely changes
 def _legend(
     groups: tuple[tuple[str, tuple[Row, ...]], ...], size: int, most: int, room: int
 ) -> np.ndarray:
@@ -100,7 +100,7 @@ def _stacked(parts: Sequence[np.ndarray], margin: int) -> np.ndarray:
     return stack
 
 
-@functools.lru_cache(maxsize=64)  # where objects come and go, the areas stay
+@kept(64)  # where objects come and go, the areas stay
 def _group(title: str, rows: tuple[Row, ...], size: int, indent: int, room: int) -> np.ndarray:
     """A title, and behind it as many lines of entries as these need in ``room`` pixels."""
     lines = _lines([_entry(row, size) for row in rows], room - indent)
@@ -131,7 +131,7 @@ def _lines(entries: Sequence[np.ndarray], room: int) -> list[list[np.ndarray]]:
     return lines
 
 
-@functools.lru_cache(maxsize=256)
+@kept(256)
 def _entry(row: Row, size: int) -> np.ndarray:
     """(size, width, 3): the colour of a class, its name and how many there are."""
     name, count = text_cover(row.name, size), text_cover(str(row.count or ''), size)

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import functools
 import unicodedata
 
 import cv2
@@ -12,6 +11,7 @@ import numpy as np
 
 from unidrive_perception.geometry import Size
 from unidrive_perception.labels import Color
+from unidrive_perception.overlay.kept import kept
 
 WHITE, BLACK = (255, 255, 255), (16, 16, 16)
 
@@ -41,7 +41,7 @@ def text_cover(text: str, size: int) -> np.ndarray:
     return np.hstack(parts[1:] or [space])
 
 
-@functools.lru_cache(maxsize=1024)  # classes, tracks and scores come again and again
+@kept(1024)  # classes, tracks and scores come again and again
 def _word_cover(word: str, size: int) -> np.ndarray:
     high = size * _FINER
     scale = 0.62 * high / _CAPITAL
