@@ -8,17 +8,21 @@ needs a sourced ROS 2 environment. The soak does everything at once; here it is
 
 - *cycles*: the lifecycle, from unconfigured to active and back;
 - *ended*, *killed*: a listener to all topics comes and ends, by SIGTERM or SIGKILL;
-- *cameras*: a camera comes and ends.
+- *cameras*: a camera comes and ends;
+- *work*: some results of two cameras for a listener to all topics;
+- *swaps*: another model is loaded and takes over;
+- *parameters*: two are changed.
 
-Memory is what the process holds alone (``RssAnon``), unconfigured: before the first time, half-way
-and after the last. The last line is a node that has worked for two cameras and is paused: when two
-listeners have taken their results, when one has stopped taking them, and once that was killed and
-DDS has given it up.
+Each is judged unconfigured, before the first time, half-way and after the last: what the process
+holds alone (``RssAnon``), and what of that it has in use by its own account. The last line is a
+node that has worked for two cameras and is paused: when two listeners have taken their results,
+when one has stopped taking them, and once that was killed and DDS has given it up.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import signal
 import sys
@@ -26,12 +30,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 REPO = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPO), str(REPO / 'benchmarks')]
 
+from soaking.bundles import renamed_copy  # noqa: E402
 from soaking.disturbance import (  # noqa: E402
     FULL_CYCLE,
     FULL_HOUSE,
@@ -48,6 +54,7 @@ from unidrive_perception.transport import dds_environment  # noqa: E402
 
 CAMERAS = ('front', 'left')
 RATE = 20.0  # images per second and camera
+TAKEN_OVER = ', warm after'
 UP, DOWN = ('configure', 'activate'), ('deactivate', 'cleanup')
 
 
@@ -59,12 +66,22 @@ class Rig:
     services: NodeServices
     crowd: Crowd
     calm: Path
+    models: Iterator[Path]
+    numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def go(self, *labels: str) -> None:
         """Go through transitions."""
         for label in labels:
             if not self.services.change_state(label):
                 sys.exit(f'{label} failed: {self.node.log}')
+
+    def rest(self) -> tuple[float, float]:
+        """Memory of the node alone, and its heap in use, unconfigured; then it is active again."""
+        self.go(*DOWN)
+        time.sleep(PAUSE_S)
+        held = self.held_mb(), float(self.services.told()['heap in use [MB]'])
+        self.go(*UP)
+        return held
 
     def held_mb(self) -> float:
         """Memory of the node alone."""
@@ -89,6 +106,27 @@ class Rig:
 
         return do
 
+    def work(self) -> None:
+        """Let both cameras have some results."""
+        self.services.hear_timings(CAMERAS, FULL_HOUSE)
+
+    def swap(self) -> None:
+        """Let another model take over."""
+        told = self.node.log.count(TAKEN_OVER)
+        self.set({'model_path': str(next(self.models))})
+        while self.node.log.count(TAKEN_OVER) == told:
+            time.sleep(0.05)
+
+    def change(self) -> None:
+        """Change two parameters."""
+        number = next(self.numbers)
+        self.set({'overlay_opacity': number % 100 / 100, 'grid_rows': 1 + number % 40})
+
+    def set(self, values: dict[str, Any]) -> None:
+        """Set parameters."""
+        if refused := self.services.set_parameters(values):
+            sys.exit(f'{values} were refused: {refused}')
+
     def camera(self) -> None:
         """Let a camera come and end."""
         self.crowd.film(CAMERAS[0])
@@ -108,7 +146,8 @@ def rig(model: Path) -> Iterator[Rig]:
         crowd = Crowd(Path(folder), CAMERAS, (), RATE)
         try:
             services.wait_until_there()
-            yield Rig(node, services, crowd, Path(folder) / 'calm')
+            models = itertools.cycle([renamed_copy(model, Path(folder) / 'other'), model])
+            yield Rig(node, services, crowd, Path(folder) / 'calm', models)
         finally:
             crowd.go()
             services.close()
@@ -124,17 +163,24 @@ def again_and_again(model: Path, cause: str, times: int) -> str:
             'ended': r.listener_that(signal.SIGTERM),
             'killed': r.listener_that(signal.SIGKILL),
             'cameras': r.camera,
+            'work': r.work,
+            'swaps': r.swap,
+            'parameters': r.change,
         }[cause]
-        r.go(*UP, *DOWN)
-        held = [r.held_mb()]
+        if cause == 'work':
+            for camera in CAMERAS:
+                r.crowd.film(camera)
+            r.crowd.listen(TOPICS)
         r.go(*UP)
+        do()
+        held = [r.rest()]
         for number in range(1, times + 1):
             do()
             if number in (times // 2, times):
-                r.go(*DOWN)
-                held.append(r.held_mb())
-                r.go(*UP)
-    return f'| {cause}, {times} times | {" | ".join(f"{mb:.1f} MB" for mb in held)} |'
+                held.append(r.rest())
+    memory, in_use = zip(*held, strict=True)
+    cells = [f'{mb:.1f} MB' for mb in memory] + [f'{mb:.2f} MB' for mb in in_use]
+    return f'| {cause}, {times} times | {" | ".join(cells)} |'
 
 
 def full(model: Path) -> list[float]:
@@ -157,14 +203,15 @@ def full(model: Path) -> list[float]:
 
 def main() -> None:
     """Measure and print."""
-    causes = ('cycles', 'ended', 'killed', 'cameras', 'full')
+    causes = ('cycles', 'ended', 'killed', 'cameras', 'work', 'swaps', 'parameters', 'full')
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--model', type=Path, default=default_bundle(), help='bundle folder')
     parser.add_argument('--times', type=int, default=60, help='how often each is done')
     parser.add_argument('--only', nargs='+', choices=causes, default=causes)
     options = parser.parse_args()
     os.environ.update(dds_environment())
-    print('| | before | half-way | after |\n| --- | --- | --- | --- |')
+    print('| | memory before | half-way | after | in use before | half-way | after |')
+    print('| --- ' * 7 + '|')
     for cause in options.only:
         if cause != 'full':
             print(again_and_again(options.model, cause, options.times), flush=True)

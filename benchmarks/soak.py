@@ -16,17 +16,15 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-import yaml
-
 REPO = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPO), str(REPO / 'benchmarks')]
 
+from soaking.bundles import damaged_copy, renamed_copy  # noqa: E402
 from soaking.disturbance import Disturbance  # noqa: E402
 from soaking.graph import NodeServices  # noqa: E402
 from soaking.processes import Crowd, Process, perception_node  # noqa: E402
@@ -142,23 +140,6 @@ def settled(node: Process, before):
         if time.monotonic() > end:
             return now
         time.sleep(1.0)
-
-
-def renamed_copy(model: Path, folder: Path) -> Path:
-    """The same model by another name."""
-    shutil.copytree(model, folder, dirs_exist_ok=True)
-    manifest = folder / 'manifest.yaml'
-    values = yaml.safe_load(manifest.read_text())
-    manifest.write_text(yaml.safe_dump({**values, 'name': f'{values["name"]}_copy'}))
-    return folder
-
-
-def damaged_copy(model: Path, folder: Path) -> Path:
-    """The same model with another program than its manifest says."""
-    shutil.copytree(model, folder, dirs_exist_ok=True)
-    program = folder / yaml.safe_load((folder / 'manifest.yaml').read_text())['program']['file']
-    program.write_bytes(program.read_bytes()[:-1] + b'?')
-    return folder
 
 
 if __name__ == '__main__':
