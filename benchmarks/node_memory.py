@@ -8,7 +8,7 @@ needs a sourced ROS 2 environment. The soak does everything at once; here it is
 
 - *cycles*: the lifecycle, from unconfigured to active and back;
 - *ended*, *killed*: a listener to all topics comes and ends, by SIGTERM or SIGKILL;
-- *cameras*: a camera comes and ends;
+- *cameras*, *cameras_killed*: a camera comes and ends, likewise;
 - *work*: some results of two cameras for a listener to all topics;
 - *swaps*: another model is loaded and takes over;
 - *parameters*: two are changed.
@@ -127,11 +127,15 @@ class Rig:
         if refused := self.services.set_parameters(values):
             sys.exit(f'{values} were refused: {refused}')
 
-    def camera(self) -> None:
-        """Let a camera come and end."""
-        self.crowd.film(CAMERAS[0])
-        self.services.hear_timings(CAMERAS[:1], 1)
-        self.crowd.stop_filming(CAMERAS[0])
+    def camera_that(self, ends_by: int) -> Callable[[], None]:
+        """Let a camera come, and end by a signal."""
+
+        def do() -> None:
+            self.crowd.film(CAMERAS[0])
+            self.services.hear_timings(CAMERAS[:1], 1)
+            self.crowd.stop_filming(CAMERAS[0], ends_by)
+
+        return do
 
 
 @contextmanager
@@ -162,7 +166,8 @@ def again_and_again(model: Path, cause: str, times: int) -> str:
             'cycles': lambda: r.go(*FULL_CYCLE),
             'ended': r.listener_that(signal.SIGTERM),
             'killed': r.listener_that(signal.SIGKILL),
-            'cameras': r.camera,
+            'cameras': r.camera_that(signal.SIGTERM),
+            'cameras_killed': r.camera_that(signal.SIGKILL),
             'work': r.work,
             'swaps': r.swap,
             'parameters': r.change,
@@ -203,7 +208,10 @@ def full(model: Path) -> list[float]:
 
 def main() -> None:
     """Measure and print."""
-    causes = ('cycles', 'ended', 'killed', 'cameras', 'work', 'swaps', 'parameters', 'full')
+    causes = (
+        *('cycles', 'ended', 'killed', 'cameras', 'cameras_killed', 'work', 'swaps'),
+        *('parameters', 'full'),
+    )
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--model', type=Path, default=default_bundle(), help='bundle folder')
     parser.add_argument('--times', type=int, default=60, help='how often each is done')

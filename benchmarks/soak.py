@@ -107,7 +107,7 @@ def soak(options: argparse.Namespace, folder: Path) -> Soak:
         seconds = time.monotonic() - start
         samples = sampler.stop()
         disturbance.stop()
-        after = settled(node, before)
+        after = when_settled(node, before)
     finally:
         crowd.go()
         services.close()
@@ -130,7 +130,7 @@ def soak(options: argparse.Namespace, folder: Path) -> Soak:
     )
 
 
-def settled(node: Process, before):
+def when_settled(node: Process, before):
     """What the node holds once everybody has gone, as soon as that is no more than before."""
     end = time.monotonic() + SETTLE_S
     while True:

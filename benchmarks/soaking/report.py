@@ -4,7 +4,8 @@
 
 Memory is judged by its trend over the samples taken in one state (``trend.py``): what the process
 holds, but what DDS shares, and what of that is in use by its own account. Of the states, the
-unconfigured one has the least noise; a leak stays in both.
+unconfigured one has the least noise; a leak stays in both. The first tenth of the samples is not
+judged: only after some minutes of everything at once has the heap all the holes that it needs.
 What is shown neither to grow nor to hold is no violation, but stands at the end of the report,
 and the soak does not end with 0.
 """
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 
 from soaking.disturbance import NOT_TAKEN, Disturbance
 from soaking.processes import Crowd
-from soaking.sampling import Sample, StateSample, first_and_last
+from soaking.sampling import Sample, StateSample, first_and_last, settled
 from soaking.trend import LIMIT, Trend, trend
 
 TREND_S = 600
@@ -99,13 +100,14 @@ def _swapped(soak: Soak) -> int:
 def _trends(soak: Soak) -> dict[tuple[str, str], Trend | None]:
     """How each of what is judged grew in each state; None where that cannot be told."""
     long_enough = soak.seconds >= TREND_S
-    return {
-        (state, what): trend([s.seconds for s in samples], [getattr(s, field) for s in samples])
-        if long_enough
-        else None
-        for state, samples in soak.states.items()
-        for field, what in JUDGED.items()
-    }
+    trends = {}
+    for state, samples in soak.states.items():
+        judged = settled(samples)
+        seconds = [sample.seconds for sample in judged]
+        for field, what in JUDGED.items():
+            held = [getattr(sample, field) for sample in judged]
+            trends[state, what] = trend(seconds, held) if long_enough else None
+    return trends
 
 
 def _unexpected(log: str) -> list[str]:
@@ -144,15 +146,15 @@ def report(soak: Soak) -> str:
 
 def _memory(soak: Soak) -> list[str]:
     """The trend of each measure in each state in a table, and all samples of the memory."""
-    lines = ['', 'Memory but what DDS shares. It is said to grow where the estimate is more than']
-    lines += [f'{LIMIT:g} % and the whole interval more than nothing:', '']
+    lines = ['', 'Memory but what DDS shares, after the first tenth. It is said to grow where the']
+    lines += [f'estimate is more than {LIMIT:g} % and the whole interval more than nothing:', '']
     lines += [
         '| state | what | samples | median | growth over the run | 95 % interval | verdict |'
     ]
     lines += ['| --- ' * 7 + '|']
     fields = {what: field for field, what in JUDGED.items()}
     for (state, what), grown in _trends(soak).items():
-        held = [getattr(s, fields[what]) for s in soak.states[state]]
+        held = [getattr(s, fields[what]) for s in settled(soak.states[state])]
         told = (state, what, str(len(held)), f'{statistics.median(held):.0f}' if held else '')
         if grown:
             interval = f'{grown.low:+.1f} to {grown.high:+.1f} %'

@@ -9,13 +9,13 @@ import re
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 WARM_UP = 0.1
-"""Share of the samples that the first and the last fifth leave out."""
+"""Share of the samples, the first ones, that are not judged."""
 
 READS, READ_GAP_S = 9, 0.1
 """Of a state, over about a second: what it holds comes and goes."""
@@ -158,8 +158,13 @@ class Sampler:
                 return
 
 
-def first_and_last(samples: list[Sample], field: str) -> tuple[float, float]:
+def settled(samples: Sequence[Sample]) -> Sequence[Sample]:
+    """The samples after the warm-up."""
+    return samples[int(len(samples) * WARM_UP) :]
+
+
+def first_and_last(samples: Sequence[Sample], field: str) -> tuple[float, float]:
     """The medians of a field over the first and the last fifth after the warm-up."""
-    values = [getattr(s, field) for s in samples][int(len(samples) * WARM_UP) :]
+    values = [getattr(s, field) for s in settled(samples)]
     fifth = max(1, len(values) // 5)
     return statistics.median(values[:fifth]), statistics.median(values[-fifth:])

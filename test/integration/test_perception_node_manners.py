@@ -2,17 +2,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """How the node behaves: overload, silence, parameters, failures, time and memory."""
 
+import re
 import time
+from pathlib import Path
 
 import pytest
 import yaml
 from live_node import image_message, number_of, wait_until
-from running_node import SMALL, bundle, camera_for, graph, listen, set_parameter, start  # noqa: F401
+from running_node import SMALL, answer, bundle, camera_for, graph, listen, set_parameter, start  # noqa: F401
 from tiny_bundle import RED, street, write_tiny_bundle
 
 pytestmark = pytest.mark.ros
 
 PARAMETERS = {'lazy': 'false'}
+HEAP = 64 << 20
 
 
 def test_overload_drops_old_images_and_counts_them(start, graph, tmp_path):
@@ -208,3 +211,15 @@ def test_memory_stays_flat(start, graph):
     before = node.resident_mb()
     process(100, 500)
     assert node.resident_mb() < before + 8  # one leaked mask per image: 12 MB
+
+
+def test_one_heap(start, graph):
+    """glibc makes others of 64 MB each, and never gives back what is free at their end."""
+    node = start()
+    heard = listen(graph, 'timing', 'FrameTiming')
+    answer(camera_for(graph), heard, 1)
+    maps = Path(f'/proc/{node.process.pid}/maps').read_text()
+    sides = r'^([0-9a-f]+)-([0-9a-f]+) rw-p 00000000 00:00 0 *\n\2-([0-9a-f]+) ---p 00000000'
+    places = [[int(side, 16) for side in found] for found in re.findall(sides, maps, re.M)]
+    others = [begin for begin, _, end in places if end - begin == HEAP and begin % HEAP == 0]
+    assert '[heap]' in maps and not others

@@ -3,11 +3,15 @@
 """What the C library does with the memory of the node."""
 
 import ctypes
+import math
 import os
 import subprocess
 import sys
 
 import pytest
+
+from unidrive_perception.node import memory
+from unidrive_perception.node.memory import heap_in_use_mb, python_objects
 
 HEAPS = """
 import ctypes, re, sys, threading
@@ -108,3 +112,29 @@ def test_memory_is_given_back(repo_root):
     )
     before, after = map(float, done.stdout.split())
     assert after < before - 50
+
+
+@pytest.mark.skipif(math.isnan(heap_in_use_mb()), reason='a C library that does not tell')
+@pytest.mark.parametrize('block', [1000, 100_000, 20_000_000], ids=['small', 'large', 'no heap'])
+def test_heap_in_use(block):
+    """Whatever the size of the blocks, and with holes between those that are left."""
+    before = heap_in_use_mb()
+    blocks = [bytes(block) for _ in range(max(1, 20_000_000 // block))]
+    assert 19 < heap_in_use_mb() - before < 25
+    del blocks[1::2]
+    held = sum(map(len, blocks)) / 1e6
+    assert held - 1 < heap_in_use_mb() - before < held + 3
+    del blocks
+    assert abs(heap_in_use_mb() - before) < 1
+
+
+def test_heap_in_use_where_the_library_does_not_tell(monkeypatch):
+    monkeypatch.setattr(memory, '_of_glibc', lambda name: None)
+    assert math.isnan(heap_in_use_mb())
+
+
+def test_python_objects():
+    before = python_objects()
+    kept = [object() for _ in range(10_000)]
+    assert 10_000 <= python_objects() - before < 10_100
+    del kept
