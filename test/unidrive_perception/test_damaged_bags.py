@@ -54,6 +54,26 @@ def test_unfinished_mcap_gives_its_complete_messages(tmp_path):
                 np.testing.assert_array_equal(image_to_rgb(image), pictures[i])
 
 
+@pytest.mark.parametrize(
+    ('metadata', 'told'),
+    [
+        (None, ' (metadata.yaml tells of 6)'),
+        ('rosbag2_bagfile_information: {message_count: many}', ''),
+        ('- 6', ''),
+        ('{', ''),
+    ],
+)
+def test_a_bag_that_was_cut_tells_of_how_many_messages_it_had(tmp_path, metadata, told):
+    path = write_image_bag(tmp_path / 'drive', pictures=[picture(i, 480, 800) for i in range(6)])
+    file = path / 'drive.mcap'
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    if metadata:
+        (path / 'metadata.yaml').write_text(metadata)
+    messages, _, damage = read(path)
+    assert len(messages) == 3
+    assert damage == f'{file} was never finished: only its complete messages are read{told}'
+
+
 def test_damage_inside_keeps_what_was_read(tmp_path):
     pictures = [picture(i, 480, 800) for i in range(6)]
     path = write_image_bag(tmp_path / 'drive', pictures=pictures)

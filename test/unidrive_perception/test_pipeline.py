@@ -7,6 +7,7 @@ import random
 import numpy as np
 import pytest
 from pipeline_rig import (
+    SECOND,
     Rig,
     bundle,  # noqa: F401
 )
@@ -206,3 +207,22 @@ def test_the_first_image_is_told_once(bundle):
     rig.send()
     rig.send()
     assert rig.log.infos == ["first image on /front/image: frame_id 'front'"]
+    assert not rig.log.warnings
+
+
+@pytest.mark.parametrize(
+    ('clock', 'said'),
+    [
+        (1_059, None),
+        (1_130, '2 minutes behind the clock'),
+        (1_700_000_000, '54 years behind the clock'),
+        (200, '13 minutes ahead of the clock'),
+        (0, None),  # not known yet
+    ],
+)
+def test_stamps_of_another_time_are_told_once(bundle, clock, said):
+    rig = Rig(bundle)
+    rig.now_ns = clock * SECOND
+    rig.send(second=1_000)
+    rig.send(second=1_001)
+    assert len(rig.log.warnings) == bool(said) and (said or '') in ''.join(rig.log.warnings)

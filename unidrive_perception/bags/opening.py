@@ -100,7 +100,8 @@ def _open_reader(path: Path) -> tuple[Reader, str | None]:
             )
         return _open_file(files[0])
     if len(files) == 1 and is_unfinished(files[0]):
-        return _open_file(files[0])
+        reader, damage = _open_file(files[0])
+        return reader, f'{damage}{_promised(path)}'
     try:
         read_bounded_yaml(path / 'metadata.yaml')
         return _opened(path, lambda: rosbag2.Reader(path)), None
@@ -109,6 +110,16 @@ def _open_reader(path: Path) -> tuple[Reader, str | None]:
             raise BagError(f'the bag {path} cannot be opened: {error}') from error
         reader, damage = _open_file(files[0])
         return reader, damage or f'{files[0]} is read without its metadata.yaml ({error})'
+
+
+def _promised(folder: Path) -> str:
+    """How many messages metadata.yaml tells of, to end a sentence with; '' where it does not."""
+    try:
+        told = read_bounded_yaml(folder / 'metadata.yaml')
+        count = told['rosbag2_bagfile_information']['message_count']
+    except (YamlError, KeyError, TypeError):
+        return ''
+    return f' (metadata.yaml tells of {count})' if type(count) is int else ''
 
 
 def _open_file(path: Path) -> tuple[Reader, str | None]:

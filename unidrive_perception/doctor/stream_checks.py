@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from unidrive_perception.doctor.findings import Finding, fail, ok, warn
 from unidrive_perception.doctor.graph_view import Stream
 from unidrive_perception.doctor.remedies import ros2, run_node, set_parameter
+from unidrive_perception.durations import in_words
 from unidrive_perception.image_topics import IMAGE
 
 OLD_S, AHEAD_S = 1.0, 0.05
@@ -88,27 +89,27 @@ def stamps(
             age_s=None,
         )
     if max_age and age > max_age:
-        found = f'{_seconds(age)} old, and max_age {max_age:g} s makes the node skip such images'
+        found = f'{in_words(age)} old, and max_age {max_age:g} s makes the node skip such images'
         remedy = run_node('-p max_age:=0.0')
         if listener:
             remedy = set_parameter(listener, 'max_age', '0.0', ours=True)
         return fail('stamps', found, remedy, **figures)
     if simulated and age > OLD_S:
-        found = f'{_seconds(age)} behind /clock'
+        found = f'{in_words(age)} behind /clock'
         return warn('stamps', found, set_parameter(node, 'use_sim_time', 'true'), **figures)
     if age > OLD_S:
         play = ros2('bag play', 'bag_player')
         return warn(
             'stamps',
-            f'{_seconds(age)} old: of a bag without --clock, or of a host whose clock is behind',
+            f'{in_words(age)} old: of a bag without --clock, or of a host whose clock is behind',
             f'{play} BAG --clock   # use_sim_time:=true here; or: sudo chronyc makestep',
             **figures,
         )
     if simulated and age < -OLD_S:  # /clock itself lags by the time between two of its messages
-        found = f'{_seconds(-age)} ahead of /clock: of another clock than the rest of the graph'
+        found = f'{in_words(-age)} ahead of /clock: of another clock than the rest of the graph'
         return warn('stamps', found, set_parameter(node, 'use_sim_time', 'true'), **figures)
     if not simulated and age < -AHEAD_S:
-        found = f"{_seconds(-age)} in the future: the clock of the camera's host is ahead"
+        found = f"{in_words(-age)} in the future: the clock of the camera's host is ahead"
         return warn('stamps', found, 'sudo chronyc makestep   # on both hosts', **figures)
     steps = [b - a for a, b in zip(stream.stamps, stream.stamps[1:], strict=False)]
     if any(step <= 0 for step in steps):
@@ -126,10 +127,3 @@ def _is_supported(encoding: str) -> bool:
     except ImportError:  # a missing package is told of elsewhere
         return True
     return encoding in SUPPORTED_ENCODINGS
-
-
-def _seconds(value: float) -> str:
-    for unit, seconds in (('days', 86400), ('hours', 3600), ('minutes', 60)):
-        if value >= 2 * seconds:
-            return f'{value / seconds:.0f} {unit}'
-    return f'{value:.2f} s'

@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from unidrive_perception.durations import in_words
 from unidrive_perception.errors import UserError, quoted
 from unidrive_perception.image_codec import ImageDecodeError
 from unidrive_perception.message_factories import MessageFactory
@@ -29,6 +30,9 @@ from unidrive_perception.tracking import WEAK_SHARE
 Settings = Mapping[str, Any]
 QUIET_S = 1.0
 """Between two sentences about the bad images of one camera."""
+
+FAR_S = 60.0
+"""Between stamp and clock: no camera and no network takes so long."""
 
 ALIVE_S = 1.0
 """Without an image for so long, the others do not wait for a camera."""
@@ -97,6 +101,7 @@ class Pipeline:
         if stream.health.received(now) == 1:
             frame_id = quoted(message.header.frame_id)
             self._log.info(f'first image on {stream.topic}: frame_id {frame_id}')
+            self._compare_clocks(stream, message.header)
         if not stream.limit.admits(now, self._settings()['max_rate']):
             stream.health.limited()
             return
@@ -288,6 +293,16 @@ class Pipeline:
         if now >= stream.no_jump_until:
             stream.no_jump_until = now + QUIET_S
             self._log.info(f'{stream.topic}: stamps jumped back by {seconds:.3f} s')
+
+    def _compare_clocks(self, stream: CameraStream, header: Any) -> None:
+        """Say that stamps are of another time than the clock, as in a bag that is replayed."""
+        age = self._age_ms(header) / 1e3
+        if abs(age) > FAR_S:  # NaN is not
+            where = 'behind' if age > 0 else 'ahead of'
+            self._log.warning(
+                f'{stream.topic}: stamps are {in_words(abs(age))} {where} the clock, so ages mean '
+                f'nothing; of a bag? play it with --clock and set use_sim_time:=true'
+            )
 
     def _age_ms(self, header: Any) -> float:
         """Milliseconds from the stamp to now on the ROS clock; NaN while either is not set."""
