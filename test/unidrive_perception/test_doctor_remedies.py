@@ -122,6 +122,12 @@ def test_an_age_limit_is_lifted_at_the_node_that_listens(machine):
     assert remedy() == 'perception_node --ros-args -p max_age:=0.0'
 
 
+def test_without_ros2_a_running_node_is_started_again_with_all_its_arguments(machine):
+    machine('perception_node')
+    start = 'perception_node --ros-args -p max_rate:=8.0   # and its other arguments'
+    assert remedies.set_parameter('/perception', 'max_rate', '8.0', ours=True) == start
+
+
 def test_a_distribution_without_our_workspace_cannot_ros2_run_us(machine):
     machine('ros2', 'perception_node', distribution='jazzy')
     assert remedies.run_node('-p a:=1') == 'perception_node --ros-args -p a:=1'

@@ -46,7 +46,9 @@ def set_parameter(node: str, name: str, value: str, ours: bool = False) -> str:
     """
     started = f'-p {name}:={value}'
     otherwise = f'start {node} with --ros-args {started}'
-    return ros2(f'param set {node} {name} {value}', run_node(started) if ours else otherwise)
+    if ours:
+        otherwise = f'{run_node(started)}   # and its other arguments'
+    return ros2(f'param set {node} {name} {value}', otherwise)
 
 
 def install(*packages: str) -> str:
