@@ -160,8 +160,7 @@ class Disturbance:
 
     def _full_house(self) -> Process:
         """Somebody listens to everything, until DDS has made room for its histories."""
-        everything = self._crowd.listen(TOPICS)
-        self._crowd.wait_until_heard(everything)
+        everything = self._crowd.one_that_hears(TOPICS)
         self._services.hear_timings(self._cameras, FULL_HOUSE)
         return everything
 

@@ -19,7 +19,11 @@ from soaking.sampling import remove_abandoned, shared_segments
 HERE = Path(__file__).resolve().parent
 REPO = HERE.parents[1]
 END_S = 30.0
-READY_S = 60.0
+READY_S, HEARING_S = 60.0, 20.0
+LISTENING, HEARD_EVERYTHING = 'listening', 'heard everything'
+"""What a listener says (``listener.py``)."""
+
+DEAF_IN_A_ROW = 3
 JUMPS = 0.003
 """Share of a camera's images after which its stamps jump back: about once in 20 s."""
 
@@ -98,6 +102,16 @@ def film(folder: Path, camera: str, *, number: int = 0, **options: object) -> Pr
     return Process(log, HERE / 'camera.py', camera, *arguments)
 
 
+def _has_said(process: Process, words: str, seconds: float) -> bool:
+    """Whether a process says such words within ``seconds``; one that ended said nothing."""
+    end = time.monotonic() + seconds
+    while words not in process.log:
+        if not process.is_running or time.monotonic() > end:
+            return False
+        time.sleep(0.1)
+    return True
+
+
 class Crowd:
     """Cameras and listeners that come and go."""
 
@@ -107,6 +121,7 @@ class Crowd:
         """Begin with nobody; the cameras in ``jpeg`` send compressed images."""
         self.started: Counter[str] = Counter()
         self.heard: Counter[str] = Counter()
+        self.deaf = 0  # listeners that were replaced
         self.violations: list[str] = []
         self.listeners: list[Process] = []
         self.abandoned: set[Path] = set()  # what those that were killed had of DDS
@@ -151,18 +166,22 @@ class Crowd:
 
     def wait_until_ready(self, listener: Process) -> None:
         """Wait until a listener has all its subscriptions; raises TimeoutError."""
-        self._wait_until(listener, 'listening')
+        if not _has_said(listener, LISTENING, READY_S):
+            raise TimeoutError(f'a listener has not begun within {READY_S:.0f} s')
 
-    def wait_until_heard(self, listener: Process) -> None:
-        """Wait until a listener has had a result of each of its topics; raises TimeoutError."""
-        self._wait_until(listener, 'heard everything')
+    def one_that_hears(self, topics: Sequence[str]) -> Process:
+        """Start a listener, and wait until it has had a result of each topic of each camera.
 
-    def _wait_until(self, listener: Process, said: str) -> None:
-        end = time.monotonic() + READY_S
-        while listener.is_running and said not in listener.log:
-            if time.monotonic() > end:
-                raise TimeoutError(f'a listener has not said {said!r} within {READY_S:.0f} s')
-            time.sleep(0.1)
+        One that has not is replaced, and counted: others that were killed can stop it for good
+        (``docs/reliability.md``). Raises TimeoutError where its successors hear no more.
+        """
+        for _ in range(DEAF_IN_A_ROW):
+            listener = self.listen(topics)
+            if _has_said(listener, HEARD_EVERYTHING, HEARING_S):
+                return listener
+            self.deaf += 1
+            self.stop_listening(listener, signal.SIGKILL)
+        raise TimeoutError(f'{DEAF_IN_A_ROW} listeners in a row have not heard everything')
 
     def stop_listening(self, listener: Process, number: int = signal.SIGTERM) -> None:
         """End a listener, and take what it says."""

@@ -124,6 +124,7 @@ def report(soak: Soak) -> str:
         *(doings.items()),
         ('models swapped', _swapped(soak)),
         *((f'{kind} processes started', n) for kind, n in soak.crowd.started.items()),
+        ('listeners that heard nothing and were replaced', soak.crowd.deaf),
         ('results heard and checked', sum(soak.crowd.heard.values())),
         ('end after SIGINT', f'exit code {soak.exit_code} after {soak.ending_seconds:.2f} s'),
         ('left in /dev/shm', len(soak.segments_left)),

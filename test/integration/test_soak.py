@@ -85,10 +85,38 @@ def test_what_is_compared(soaking, is_heard):
     with contextlib.nullcontext() if is_heard else pytest.raises(TimeoutError):
         soak._compare()
     stopped, going_on = (done.index(('send', n)) for n in (signal.SIGSTOP, signal.SIGCONT))
-    ready = [('listen', disturbance.TOPICS), ('hear_timings', ('front',), 10)]
+    ready = [('one_that_hears', disturbance.TOPICS), ('hear_timings', ('front',), 10)]
     assert [done[0], done[stopped - 1], done[stopped + 1]] == [*ready, ready[1]]
     assert done[stopped + 2 : going_on] == ([('enable', False), ('full',)] if is_heard else [])
     assert done[going_on + 1] == ('enable', True)
+
+
+@pytest.mark.parametrize(('deaf', 'replaced'), [(0, 0), (2, 2), (3, None)])
+def test_a_deaf_listener_is_replaced(soaking, monkeypatch, tmp_path, deaf, replaced):
+    from soaking import processes
+
+    class Listener:
+        is_running = True
+
+        def __init__(self, log, *arguments):
+            started.append(self)
+            self.log = 'listening' if len(started) <= deaf else 'listening\nheard everything'
+            self.pid = 0
+
+        def stop(self, number):
+            self.is_running = False
+            return -number, 0.0
+
+    started = []
+    monkeypatch.setattr(processes, 'Process', Listener)
+    monkeypatch.setattr(processes, 'HEARING_S', 0.2)
+    monkeypatch.setattr(processes, 'shared_segments', lambda pid: set())
+    crowd = processes.Crowd(tmp_path, ('front',), (), 20.0)
+    with contextlib.nullcontext() if replaced is not None else pytest.raises(TimeoutError):
+        assert crowd.one_that_hears(['timing']) is started[-1]
+    assert crowd.deaf == deaf and not crowd.violations
+    assert [listener.is_running for listener in started[:deaf]] == [False] * deaf
+    assert crowd.listeners == started[deaf:]
 
 
 @pytest.fixture
@@ -208,7 +236,7 @@ def test_the_verdict(soaking, change, sentence):
     seconds, leak = change.get('seconds', 1800.0), change.pop('leak', {})
     times = np.linspace(-seconds / 9, seconds, 100)
     nobody = SimpleNamespace(violations=[], started=Counter())
-    crowd = SimpleNamespace(**vars(nobody), heard=Counter(timing=change.pop('heard', 9)))
+    crowd = SimpleNamespace(**vars(nobody), deaf=0, heard=Counter(timing=change.pop('heard', 9)))
     done = Counter({NOT_TAKEN: change.pop('damaged', 1)})
     disturbance = SimpleNamespace(violations=[], done=done, images=Counter(processed=9))
     facts = {
