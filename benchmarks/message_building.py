@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument('--objects', type=int, default=20, help='detections in the frame')
     options = parser.parse_args()
     os.environ.update(dds_environment())
-    limit_heaps()  # as the node does
+    limit_heaps()  # as the node, which does so before it imports all this
     prediction = make_prediction(options.objects)
     audience = Audience()
     try:

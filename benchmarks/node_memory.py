@@ -13,8 +13,9 @@ needs a sourced ROS 2 environment. The soak does everything at once; here it is
 - *swaps*: another model is loaded and takes over;
 - *parameters*: two are changed.
 
-Each is judged unconfigured, before the first time, half-way and after the last: what the process
-holds alone (``RssAnon``), and what of that it has in use by its own account. The last line is a
+Each is judged unconfigured, after it has happened once, half-way and after the last time: what
+the process holds alone (``RssAnon``), and its heap in use by its own account. Peers that were
+killed are given up by DDS only after 20 s: those of that time are in it. The last line is a
 node that has worked for two cameras and is paused: when two listeners have taken their results,
 when one has stopped taking them, and once that was killed and DDS has given it up.
 """
@@ -42,6 +43,7 @@ from soaking.disturbance import (  # noqa: E402
     FULL_CYCLE,
     FULL_HOUSE,
     GIVEN_UP_S,
+    PATIENCE_S,
     PAUSE_S,
     TOPICS,
 )
@@ -112,17 +114,19 @@ class Rig:
 
     def swap(self) -> None:
         """Let another model take over."""
-        told = self.node.log.count(TAKEN_OVER)
-        self.set({'model_path': str(next(self.models))})
+        told, end = self.node.log.count(TAKEN_OVER), time.monotonic() + PATIENCE_S
+        self.set_parameters({'model_path': str(next(self.models))})
         while self.node.log.count(TAKEN_OVER) == told:
+            if time.monotonic() > end or not self.node.is_running:
+                sys.exit(f'no other model took over: {self.node.log}')
             time.sleep(0.05)
 
     def change(self) -> None:
         """Change two parameters."""
         number = next(self.numbers)
-        self.set({'overlay_opacity': number % 100 / 100, 'grid_rows': 1 + number % 40})
+        self.set_parameters({'overlay_opacity': number % 100 / 100, 'grid_rows': 1 + number % 40})
 
-    def set(self, values: dict[str, Any]) -> None:
+    def set_parameters(self, values: dict[str, Any]) -> None:
         """Set parameters."""
         if refused := self.services.set_parameters(values):
             sys.exit(f'{values} were refused: {refused}')
@@ -195,9 +199,8 @@ def full(model: Path) -> list[float]:
         r.calm.touch()
         for camera in CAMERAS:
             r.crowd.film(camera)
-        stays, listener = r.crowd.listen(TOPICS), r.crowd.listen(TOPICS)
-        for each in (stays, listener):
-            r.crowd.wait_until_ready(each)
+        r.crowd.one_that_hears(TOPICS)
+        listener = r.crowd.one_that_hears(TOPICS)
         held = [r.paused_mb()]
         listener.send(signal.SIGSTOP)
         held.append(r.paused_mb())

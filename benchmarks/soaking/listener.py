@@ -4,9 +4,9 @@
 
     python3 benchmarks/soaking/listener.py --cameras front left --topics detections timing
 
-It says ``listening``, and ``heard everything`` once it has a result of each topic of each camera;
-each violation is a line that begins with VIOLATION; a line of JSON at the end says how many
-results of each topic were heard.
+It says ``listening``, ``heard something`` with its first result, and ``heard everything`` once it
+has one of each topic of each camera; each violation is a line that begins with VIOLATION; a line
+of JSON at the end says how many results of each topic were heard.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from unidrive_perception.node.diagnostics import ENDS
 from unidrive_perception.node.frame_messages import TOPIC_TYPES
 
-LISTENING, HEARD_EVERYTHING, VIOLATION = 'listening', 'heard everything', 'VIOLATION '
+VIOLATION = 'VIOLATION '
 UNDERWAY = 2
 """Images of a camera that may have no end yet while another's timing is told: one that waits, and
 the one that replaces it, which is counted as received a moment before the other as dropped."""
@@ -96,13 +96,14 @@ def main() -> None:
             node.create_subscription(kind, f'/perception/{camera}/{topic}', check.hear, 10)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
-    print(LISTENING, flush=True)
-    is_told = False
+    print('listening', flush=True)
+    to_say = {'heard something': any, 'heard everything': all}
     while not ended:
         executor.spin_once(timeout_sec=0.1)
-        if not is_told and all(check.heard for check in checks.values()):
-            print(HEARD_EVERYTHING, flush=True)
-            is_told = True
+        heard = [check.heard for check in checks.values()]
+        for words in [words for words, holds in to_say.items() if holds(heard)]:
+            print(words, flush=True)
+            del to_say[words]
     heard = Counter()
     for (_, topic), check in checks.items():
         heard[topic] += check.heard

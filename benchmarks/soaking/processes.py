@@ -20,9 +20,6 @@ HERE = Path(__file__).resolve().parent
 REPO = HERE.parents[1]
 END_S = 30.0
 READY_S, HEARING_S = 60.0, 20.0
-LISTENING, HEARD_EVERYTHING = 'listening', 'heard everything'
-"""What a listener says (``listener.py``)."""
-
 DEAF_IN_A_ROW = 3
 JUMPS = 0.003
 """Share of a camera's images after which its stamps jump back: about once in 20 s."""
@@ -166,22 +163,26 @@ class Crowd:
 
     def wait_until_ready(self, listener: Process) -> None:
         """Wait until a listener has all its subscriptions; raises TimeoutError."""
-        if not _has_said(listener, LISTENING, READY_S):
-            raise TimeoutError(f'a listener has not begun within {READY_S:.0f} s')
+        if not _has_said(listener, 'listening', READY_S):
+            raise TimeoutError(f'a listener has ended, or not begun within {READY_S:.0f} s')
 
     def one_that_hears(self, topics: Sequence[str]) -> Process:
         """Start a listener, and wait until it has had a result of each topic of each camera.
 
-        One that has not is replaced, and counted: others that were killed can stop it for good
-        (``docs/reliability.md``). Raises TimeoutError where its successors hear no more.
+        One that has heard nothing at all is replaced, and counted: others that were killed can
+        stop it for good (``docs/reliability.md``). Raises TimeoutError where its successors hear
+        nothing either, or where something does not come.
         """
         for _ in range(DEAF_IN_A_ROW):
             listener = self.listen(topics)
-            if _has_said(listener, HEARD_EVERYTHING, HEARING_S):
+            self.wait_until_ready(listener)
+            if _has_said(listener, 'heard everything', HEARING_S):
                 return listener
+            if 'heard something' in listener.log:
+                raise TimeoutError('a listener has heard something, but not everything')
             self.deaf += 1
             self.stop_listening(listener, signal.SIGKILL)
-        raise TimeoutError(f'{DEAF_IN_A_ROW} listeners in a row have not heard everything')
+        raise TimeoutError(f'{DEAF_IN_A_ROW} listeners in a row have heard nothing')
 
     def stop_listening(self, listener: Process, number: int = signal.SIGTERM) -> None:
         """End a listener, and take what it says."""

@@ -41,10 +41,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class StateSample(Sample):
-    """Also what the node says that it has in use: MB of the heap, and objects of Python."""
+    """Also what the node says that it has in use: MB of the heap, and blocks of Python."""
 
     heap: float
-    objects: int
+    blocks: int
 
 
 def sample(pid: int, seconds: float = 0.0) -> Sample:
@@ -53,7 +53,7 @@ def sample(pid: int, seconds: float = 0.0) -> Sample:
     values = dict(
         line.split(':', 1) for line in (proc / 'status').read_text().splitlines() if ':' in line
     )
-    memory = (int(values[f].split()[0]) / 1024 for f in ('VmRSS', 'RssAnon', 'RssShmem'))
+    memory = (int(values[f].split()[0]) * 1024 / 1e6 for f in ('VmRSS', 'RssAnon', 'RssShmem'))
     files = len(os.listdir(proc / 'fd'))
     return Sample(seconds, *memory, int(values['Threads']), files, len(shared_segments(pid)))
 
@@ -100,7 +100,7 @@ class States:
         held = typical_sample(self._pid, time.monotonic() - self._start)
         told = self._told()
         noted = StateSample(
-            *astuple(held), float(told['heap in use [MB]']), int(told['Python objects'])
+            *astuple(held), float(told['heap in use [MB]']), int(told['Python blocks'])
         )
         self.samples[state].append(noted)
         self._file.add(state, *astuple(noted))

@@ -30,7 +30,7 @@ MOST_RESEMBLANCE = 0.9
 
 @dataclass(frozen=True)
 class Trend:
-    """Growth from the begin of a run to its end in percent of the median, and its interval."""
+    """Growth from the first sample to the last in percent of the median, and its interval."""
 
     growth: float
     low: float
@@ -42,7 +42,8 @@ class Trend:
 
         That the whole interval lies above the limit is not asked for: with the noise that there
         is, half of all leaks of 5 % would pass. So a flat memory is called growing in less than
-        one of 40 runs, and one that leaks a little less than the limit in up to half of them.
+        one of 40 runs, for each trend that is judged, and one that leaks a little less than the
+        limit in up to half of them.
         """
         return self.growth > LIMIT and self.low > 0
 

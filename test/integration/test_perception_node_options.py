@@ -219,7 +219,7 @@ def test_diagnostics_tell_of_model_memory_and_latency(start, graph):
     assert (values['model'], values['device']) == ('tiny', 'cpu')
     assert len(values['model sha256']) == 64
     assert 10 < float(values['heap in use [MB]']) < float(values['memory [MB]'])
-    assert int(values['Python objects']) > 100_000
+    assert int(values['Python blocks']) > 100_000
 
 
 def test_a_red_picture_is_found_red(start, graph):

@@ -91,8 +91,16 @@ def test_what_is_compared(soaking, is_heard):
     assert done[going_on + 1] == ('enable', True)
 
 
-@pytest.mark.parametrize(('deaf', 'replaced'), [(0, 0), (2, 2), (3, None)])
-def test_a_deaf_listener_is_replaced(soaking, monkeypatch, tmp_path, deaf, replaced):
+@pytest.mark.parametrize(
+    ('deaf', 'hears', 'found'),
+    [
+        (0, 'heard something\nheard everything', True),
+        (2, 'heard something\nheard everything', True),
+        (3, '', False),
+        (1, 'heard something', False),
+    ],
+)
+def test_a_deaf_listener_is_replaced(soaking, monkeypatch, tmp_path, deaf, hears, found):
     from soaking import processes
 
     class Listener:
@@ -100,7 +108,7 @@ def test_a_deaf_listener_is_replaced(soaking, monkeypatch, tmp_path, deaf, repla
 
         def __init__(self, log, *arguments):
             started.append(self)
-            self.log = 'listening' if len(started) <= deaf else 'listening\nheard everything'
+            self.log = 'listening' if len(started) <= deaf else f'listening\n{hears}'
             self.pid = 0
 
         def stop(self, number):
@@ -112,7 +120,7 @@ def test_a_deaf_listener_is_replaced(soaking, monkeypatch, tmp_path, deaf, repla
     monkeypatch.setattr(processes, 'HEARING_S', 0.2)
     monkeypatch.setattr(processes, 'shared_segments', lambda pid: set())
     crowd = processes.Crowd(tmp_path, ('front',), (), 20.0)
-    with contextlib.nullcontext() if replaced is not None else pytest.raises(TimeoutError):
+    with contextlib.nullcontext() if found else pytest.raises(TimeoutError):
         assert crowd.one_that_hears(['timing']) is started[-1]
     assert crowd.deaf == deaf and not crowd.violations
     assert [listener.is_running for listener in started[:deaf]] == [False] * deaf
@@ -197,15 +205,17 @@ SWAPPED = f'{LOADED}{CONFIGURED}{LOADED}'
         ({'ending_seconds': 2.5}, 'after 2.5 s'),
         ({'segments_left': ['/dev/shm/fastdds_0']}, 'left in /dev/shm: /dev/shm/fastdds_0'),
         ({'threads': 20}, 'threads of the unconfigured node: 19 before, 20 after'),
-        ({'leak': {'full': {'own': 0.03}}}, 'memory [MB], full: +3.0 % over the run'),
-        ({'leak': {'unconfigured': {'own': 0.03}}}, 'memory [MB], unconfigured: +3.0 % over'),
+        ({'leak': {'full': {'own': 0.03}}}, 'memory [MB], full: +3.0 %, more than 2 %'),
+        ({'leak': {'unconfigured': {'own': 0.03}}}, 'memory [MB], unconfigured: +3.0 %, more'),
         ({'leak': {'unconfigured': {'heap': 0.04}}}, 'heap in use [MB], unconfigured: +4.0 %'),
-        ({'leak': {'full': {'objects': 0.05}}}, 'Python objects, full: +5.0 % over the run'),
+        ({'leak': {'full': {'blocks': 0.05}}}, 'Python blocks, full: +5.0 %, more than 2 %'),
         ({'leak': {'full': {'own': 0.01, 'heap': 0.015}, 'unconfigured': {'own': -0.05}}}, ''),
         ({'leak': {'full': {'own': 0.5}}, 'seconds': 300.0}, ''),
         ({'node_log': f'{SWAPPED}[ERROR] oh'}, 'log of the node: [ERROR] oh'),
         ({'node_log': f'{SWAPPED}[ERROR] needs a step of 3 bytes'}, ''),
         ({'heard': 0}, 'no results were heard'),
+        ({'deaf': 3}, ''),
+        ({'deaf': 4}, '4 listeners heard nothing'),
         ({'damaged': 0}, 'no damaged models that were not taken'),
         ({'node_log': '[INFO] fine'}, 'no models swapped'),
         ({'node_log': f'{CONFIGURED}{LOADED}'}, 'no models swapped'),
@@ -224,19 +234,21 @@ def test_the_verdict(soaking, change, sentence):
         return Sample(seconds, own + 70.0, 200.0, 70.0, threads, 26, 5)
 
     def leaking(state, t):
-        steady = {'own': 330.0, 'heap': 50.0, 'objects': 350.0}
+        steady = {'own': 330.0, 'heap': 50.0, 'blocks': 350.0}
         if t < 0:  # warming up: not judged
             return StateSample(*astuple(sample(100.0, t)), 10.0, 100)
         held = {  # the middle of a slope is its median
             what: value * (1 + leak.get(state, {}).get(what, 0.0) * (t / seconds - 0.5))
             for what, value in steady.items()
         }
-        return StateSample(*astuple(sample(held['own'], t)), held['heap'], held['objects'])
+        return StateSample(*astuple(sample(held['own'], t)), held['heap'], held['blocks'])
 
     seconds, leak = change.get('seconds', 1800.0), change.pop('leak', {})
     times = np.linspace(-seconds / 9, seconds, 100)
     nobody = SimpleNamespace(violations=[], started=Counter())
-    crowd = SimpleNamespace(**vars(nobody), deaf=0, heard=Counter(timing=change.pop('heard', 9)))
+    crowd = SimpleNamespace(
+        **vars(nobody), deaf=change.pop('deaf', 0), heard=Counter(timing=change.pop('heard', 9))
+    )
     done = Counter({NOT_TAKEN: change.pop('damaged', 1)})
     disturbance = SimpleNamespace(violations=[], done=done, images=Counter(processed=9))
     facts = {
@@ -257,14 +269,14 @@ def test_the_verdict(soaking, change, sentence):
     assert found == ([] if not sentence else [f for f in found if sentence in f][:1])
     text = report(soak)
     assert f'| violations | {len(found)} |' in text
-    rows = {'own': 'memory [MB] | 90 | 330', 'heap': 'heap in use [MB] | 90 | 50'}
-    rows['objects'] = 'Python objects | 90 | 350'
+    rows = {'own': 'memory [MB] | 90 | 330.0', 'heap': 'heap in use [MB] | 90 | 50.0'}
+    rows['blocks'] = 'Python blocks | 90 | 350'
     grown = [
         f'| {state} | {rows[what]} | {100 * by:+.1f} %' in text
         for state, changes in leak.items()
         for what, by in changes.items()
     ]
-    assert all(grown) if seconds > 600 else 'too short to tell' in text
+    assert all(grown) if seconds > 600 else 'cannot be told' in text
     assert not unsure(soak)
 
 
@@ -331,13 +343,22 @@ def test_what_is_not_shown_is_told(soaking, monkeypatch):
 
     unsure = Trend(growth=1.0, low=-2.0, high=4.0)
     trends = {'full': unsure, 'unconfigured': None, 'calm': Trend(0.0, -1.0, 1.0)}
-    trends = {(state, 'memory'): trend for state, trend in trends.items()}
+    trends = {(state, 'own'): trend for state, trend in trends.items()}
     monkeypatch.setattr(report, '_trends', lambda soak: trends)
     assert report.unsure(SimpleNamespace(seconds=1800.0)) == [
-        'memory, full: NOT SHOWN to hold, up to +4.0 % is possible',
-        'memory, unconfigured: too few samples',
+        'memory [MB], full: NOT SHOWN to hold, up to +4.0 % is possible',
+        'memory [MB], unconfigured: cannot be told',
     ]
     assert report.unsure(SimpleNamespace(seconds=60.0)) == []
+
+
+def test_what_the_c_library_does_not_tell_is_not_judged(soaking):
+    from soaking.report import _trend
+
+    told = [SimpleNamespace(seconds=t, heap=50.0) for t in range(40)]
+    assert _trend(told, 'heap').holds
+    told[7].heap = float('nan')
+    assert _trend(told, 'heap') is None
 
 
 def test_the_verdict_is_undecided_where_noise_hides_the_limit(soaking):

@@ -59,6 +59,8 @@ def test_unfinished_mcap_gives_its_complete_messages(tmp_path):
     [
         (None, ' (metadata.yaml tells of 6)'),
         ('rosbag2_bagfile_information: {message_count: many}', ''),
+        ('rosbag2_bagfile_information: {message_count: -5}', ''),
+        (f'rosbag2_bagfile_information: {{message_count: 0x{"f" * 6000}}}', ''),
         ('- 6', ''),
         ('{', ''),
     ],

@@ -3,6 +3,7 @@
 """What the C library does with the memory of the node."""
 
 import ctypes
+import gc
 import math
 import os
 import subprocess
@@ -11,7 +12,7 @@ import sys
 import pytest
 
 from unidrive_perception.node import memory
-from unidrive_perception.node.memory import heap_in_use_mb, python_objects
+from unidrive_perception.node.memory import heap_in_use_mb, python_blocks
 
 HEAPS = """
 import ctypes, re, sys, threading
@@ -118,6 +119,7 @@ def test_memory_is_given_back(repo_root):
 @pytest.mark.parametrize('block', [1000, 100_000, 20_000_000], ids=['small', 'large', 'no heap'])
 def test_heap_in_use(block):
     """Whatever the size of the blocks, and with holes between those that are left."""
+    gc.collect()
     before = heap_in_use_mb()
     blocks = [bytes(block) for _ in range(max(1, 20_000_000 // block))]
     assert 19 < heap_in_use_mb() - before < 25
@@ -133,8 +135,10 @@ def test_heap_in_use_where_the_library_does_not_tell(monkeypatch):
     assert math.isnan(heap_in_use_mb())
 
 
-def test_python_objects():
-    before = python_objects()
-    kept = [object() for _ in range(10_000)]
-    assert 10_000 <= python_objects() - before < 10_100
+@pytest.mark.parametrize('size', [10, 10_000])
+def test_python_blocks(size):
+    gc.collect()
+    before = python_blocks()
+    kept = [bytes(size) for _ in range(5_000)]
+    assert 5_000 <= python_blocks() - before < 5_100
     del kept

@@ -226,3 +226,14 @@ def test_stamps_of_another_time_are_told_once(bundle, clock, said):
     rig.send(second=1_000)
     rig.send(second=1_001)
     assert len(rig.log.warnings) == bool(said) and (said or '') in ''.join(rig.log.warnings)
+
+
+def test_stamps_are_compared_as_soon_as_the_clock_is_known(bundle):
+    rig = Rig(bundle)
+    rig.now_ns = 0
+    rig.send(second=1_000)
+    assert not rig.log.warnings
+    rig.now_ns = 5_000 * SECOND
+    rig.send(second=1_001)
+    (warning,) = rig.log.warnings
+    assert warning.startswith('/front/image: stamps are 67 minutes behind the clock, so ages ')

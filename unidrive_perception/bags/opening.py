@@ -119,7 +119,8 @@ def _promised(folder: Path) -> str:
         count = told['rosbag2_bagfile_information']['message_count']
     except (YamlError, KeyError, TypeError):
         return ''
-    return f' (metadata.yaml tells of {count})' if type(count) is int else ''
+    is_count = type(count) is int and 0 <= count < 1 << 63
+    return f' (metadata.yaml tells of {count})' if is_count else ''
 
 
 def _open_file(path: Path) -> tuple[Reader, str | None]:

@@ -5,12 +5,13 @@
 With glibc's defaults the node grows although it holds no more: each thread gets a heap of its own,
 large blocks move into these heaps once one was freed, and a model that is replaced leaves holes
 there. Eight times configured, worked and cleaned up with the default bundle, the node without a
-model went from 81 MB to 147 MB; with the functions here it stays at 81 to 83 MB.
+model went from 81 MB to 147 MB; with the functions here (and two heaps) it stayed at 81 to 83 MB.
 """
 
 from __future__ import annotations
 
 import ctypes
+import functools
 import gc
 import math
 import os
@@ -19,9 +20,10 @@ from collections.abc import Callable
 from typing import Any
 
 ARENAS = 1
-"""Heaps that the threads share; glibc's default is eight for each core. With more than one, free
-memory at the end of each but the first is never given back, up to KEPT_FREE. The images of 4
-cameras are worked on as fast with one as with two."""
+"""Heaps that the threads share; glibc's default is eight for each core. With more than one, up to
+KEPT_FREE of free memory at the end of each but the first is never given back: with two, the node
+without a model went up and down between 88 and 109 MB. They bring no speed, at least not on two
+cores: docs/benchmarks.md."""
 
 LARGE_BLOCK = 8 << 20
 """Bytes from which a block is not part of a heap. The images of most cameras are smaller: fresh
@@ -72,9 +74,10 @@ class _HeapInfo(ctypes.Structure):
 def heap_in_use_mb() -> float:
     """Memory in MB that this process has asked the C library for and not given back.
 
-    What the process holds beyond that (:func:`~.diagnostics.resident_mb`) are holes between these
-    blocks, programs and libraries, stacks, shared memory, and Python's own small objects. NaN
-    where the C library does not tell (before glibc 2.33).
+    It is no part of what the process holds (:func:`~.diagnostics.resident_mb`): that has holes
+    between these blocks, programs and libraries, stacks, shared memory and Python's own pools, but
+    not what of these blocks was never written to. NaN where the C library does not tell (before
+    glibc 2.33).
     """
     tell = _of_glibc('mallinfo2')
     if tell is None:
@@ -84,11 +87,12 @@ def heap_in_use_mb() -> float:
     return (info.uordblks + info.hblkhd) / 1e6  # in the heaps, and blocks outside of them
 
 
-def python_objects() -> int:
-    """How many small objects (up to 512 bytes) Python holds; it does not ask the heap for each."""
+def python_blocks() -> int:
+    """How many blocks of memory Python holds, of any size: one or a few for each object."""
     return sys.getallocatedblocks()
 
 
+@functools.cache
 def _of_glibc(name: str) -> Callable[..., Any] | None:
     """A function of the C library, where it has it."""
     try:

@@ -101,6 +101,7 @@ class Pipeline:
         if stream.health.received(now) == 1:
             frame_id = quoted(message.header.frame_id)
             self._log.info(f'first image on {stream.topic}: frame_id {frame_id}')
+        if not stream.is_dated:
             self._compare_clocks(stream, message.header)
         if not stream.limit.admits(now, self._settings()['max_rate']):
             stream.health.limited()
@@ -295,13 +296,15 @@ class Pipeline:
             self._log.info(f'{stream.topic}: stamps jumped back by {seconds:.3f} s')
 
     def _compare_clocks(self, stream: CameraStream, header: Any) -> None:
-        """Say that stamps are of another time than the clock, as in a bag that is replayed."""
+        """Say once that stamps are of another time than the clock, when both are known."""
         age = self._age_ms(header) / 1e3
+        stream.is_dated = not math.isnan(age)
         if abs(age) > FAR_S:  # NaN is not
             where = 'behind' if age > 0 else 'ahead of'
             self._log.warning(
                 f'{stream.topic}: stamps are {in_words(abs(age))} {where} the clock, so ages mean '
-                f'nothing; of a bag? play it with --clock and set use_sim_time:=true'
+                f'nothing and max_age must be 0; play a bag with --clock and set '
+                f'use_sim_time:=true, for a camera look at the clock of its host'
             )
 
     def _age_ms(self, header: Any) -> float:

@@ -10,7 +10,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 
 from unidrive_perception.node.diagnostics import ERROR, OK, STALE, WARN, Report, resident_mb
-from unidrive_perception.node.memory import heap_in_use_mb, python_objects
+from unidrive_perception.node.memory import heap_in_use_mb, python_blocks
 from unidrive_perception.node.model_slot import ModelSlot
 
 
@@ -63,7 +63,7 @@ def own_report(slot: ModelSlot, is_working: bool, state: str, hung: Report | Non
     values = {
         'memory [MB]': f'{resident_mb():.0f}',
         'heap in use [MB]': f'{heap_in_use_mb():.2f}',
-        'Python objects': str(python_objects()),
+        'Python blocks': str(python_blocks()),
     }
     if slot.model:
         manifest = slot.model.bundle.manifest

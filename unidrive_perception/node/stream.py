@@ -22,9 +22,10 @@ class CameraStream:
     """One camera on its way through the node.
 
     ``decode`` makes (H, W, 3) uint8 RGB of a message; ``info()`` gives the newest CameraInfo, or
-    None. Both in s of the steady clock: ``admitted`` is when the last image came that is not
-    passed over; ``quiet_until`` and ``no_jump_until`` are when the next sentences may come about a
-    bad image and about stamps that jump back.
+    None. ``is_dated`` says that its stamps were compared with the clock. In s of the steady clock,
+    ``admitted`` is when the last image came that is not passed over; ``quiet_until`` and
+    ``no_jump_until`` are when the next sentences may come about a bad image and about stamps that
+    jump back.
     """
 
     name: str
@@ -36,6 +37,7 @@ class CameraStream:
     limit: RateLimit = field(default_factory=RateLimit)
     tracker: Tracker = field(default_factory=Tracker)
     admitted: float = -math.inf
+    is_dated: bool = False
     quiet_until: float = 0.0
     no_jump_until: float = 0.0
 

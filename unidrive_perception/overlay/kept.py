@@ -22,6 +22,6 @@ def kept(most: int) -> Callable[[Callable], Callable]:
 
 
 def forget() -> None:
-    """Free all that is kept: up to some megabytes."""
+    """Free all that is kept: for large images up to some tens of megabytes."""
     for clear in _KEPT:
         clear()
