@@ -127,6 +127,33 @@ def test_a_running_node_and_its_camera_are_found(ros_domain, tmp_path):
     assert speed['wanted_rate'] == pytest.approx(graph['images']['figures']['rate'])
 
 
+def test_a_node_that_appears_late_is_looked_at(cameras):
+    """While none is seen discovery goes on, and what comes during the second look counts too."""
+    import rclpy
+    from sensor_msgs.msg import Image
+
+    from unidrive_msgs.msg import LabelTable
+    from unidrive_perception.doctor import graph_trial_node
+
+    rclpy.init()
+    watcher = graph_trial_node.Watcher('best_effort', [])
+    try:
+        views = watcher.watch(2.0)
+        first = next(views)
+        assert first.perception == {} and first.looked_s >= graph_trial_node.PATIENCE_S
+        assert set(first.cameras) == {'/old/image_raw', '/right/image_raw'}
+        late = Graph()
+        late.node.create_publisher(LabelTable, '/tester/labels', 1)
+        late.node.create_subscription(Image, '/nobody/image', print, 1)
+        second = next(views)
+        late.close()
+    finally:
+        watcher.close()
+        rclpy.shutdown()
+    assert second.perception == {'/tester': ['/nobody/image']}
+    assert second.cameras['/nobody/image'] == [] and '/nobody/image' in second.unwatched
+
+
 def test_what_an_idle_node_will_listen_to_is_looked_at(cameras, tmp_path):
     model = write_tiny_bundle(tmp_path / 'tiny')
     node = NodeProcess(tmp_path, '-r', 'image:=/right/image_row', model_path=model)

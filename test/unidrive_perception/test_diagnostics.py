@@ -107,7 +107,7 @@ def test_latency_percentiles(health):
 
 def test_late_images(health):
     report = second(health, 101.0, received=9, processed=6, late=3)
-    said = '3 of 9 images were older than max_age, the last one 0.7 s'
+    said = '3 of 9 images were older than max_age, the last one 0.70 s'
     assert (report.level, report.message) == (WARN, said)
     assert report.values['late'] == '3'
     alone = second(CameraHealth('/other', 100.0), 101.0, received=4, late=4)

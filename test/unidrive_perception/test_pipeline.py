@@ -3,6 +3,7 @@
 """The way of images through the node, without ROS: what is counted, published, and survived."""
 
 import random
+import time
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from pipeline_rig import (
     bundle,  # noqa: F401
 )
 
+from unidrive_perception.node import pipeline
 from unidrive_perception.node.frames import FrameWorker
 
 
@@ -226,6 +228,19 @@ def test_stamps_of_another_time_are_told_once(bundle, clock, said):
     rig.send(second=1_000)
     rig.send(second=1_001)
     assert len(rig.log.warnings) == bool(said) and (said or '') in ''.join(rig.log.warnings)
+
+
+def test_a_clock_that_does_not_come_is_missed(bundle, monkeypatch):
+    monkeypatch.setattr(pipeline, 'CLOCK_S', 0.05)
+    rig = Rig(bundle)
+    rig.now_ns = 0
+    rig.send(second=1_000)
+    assert not rig.log.warnings
+    time.sleep(0.06)
+    rig.send(second=1_001)
+    rig.send(second=1_002)
+    (warning,) = rig.log.warnings
+    assert warning.startswith('/front/image: use_sim_time is true and nobody publishes /clock')
 
 
 def test_stamps_are_compared_as_soon_as_the_clock_is_known(bundle):

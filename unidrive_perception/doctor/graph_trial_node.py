@@ -94,6 +94,9 @@ class Watcher:
         if seconds:
             self._listen(watched)
         self._spin(max(seconds, ANSWER_S))
+        perception |= self._perception_nodes()  # one may have been seen only now
+        for topic in self._cameras(perception):
+            cameras.setdefault(topic, self._publishers(topic, perception))
         unwatched = [topic for topic in cameras if topic not in watched]
         heard = {'watched_s': seconds, 'unwatched': unwatched if seconds else []}
         yield self._view(perception, cameras, answers, **heard, **looked)
@@ -129,7 +132,8 @@ class Watcher:
     def _discover(self, patience: float) -> None:
         """Wait until nothing new appears, and what is there is known.
 
-        That is, the publishers of all camera topics, and what each node of ours says of itself.
+        That is, a node of ours, the publishers of all camera topics, and what each node of ours
+        says of itself. Where none is seen it may be one that is slow to appear.
         """
         begin = time.monotonic()
         seen, since = self._size(), begin
@@ -138,7 +142,9 @@ class Watcher:
                 seen, since = self._size(), now
             nodes = self._perception_nodes()
             cameras = self._cameras(nodes)
-            complete = bool(cameras) and all(are_known(self._infos(topic)) for topic in cameras)
+            complete = bool(nodes and cameras) and all(
+                are_known(self._infos(topic)) for topic in cameras
+            )
             complete &= nodes.keys() <= {status.node for status in self._statuses.values()}
             if complete and now - begin > DISCOVERY_S and now - since > SETTLED_S:
                 break

@@ -102,7 +102,7 @@ def stamps(
         return warn(
             'stamps',
             f'{in_words(age)} old: of a bag without --clock, or of a host whose clock is behind',
-            f'{play} BAG --clock   # use_sim_time:=true here; or: sudo chronyc makestep',
+            f'{play} BAG --clock   # and use_sim_time:=true for us; or: sudo chronyc makestep',
             **figures,
         )
     if simulated and age < -OLD_S:  # /clock itself lags by the time between two of its messages

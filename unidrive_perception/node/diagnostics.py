@@ -18,6 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
+from unidrive_perception.durations import in_words
+
 OK, WARN, ERROR, STALE = range(4)
 """Levels as numbered in diagnostic_msgs/DiagnosticStatus."""
 
@@ -227,7 +229,7 @@ class CameraHealth:
             level = WARN if recent.processed else ERROR
             return level, (
                 f'{recent.late} of {recent.received} images were older than max_age, '
-                f'the last one {self._late_s:.1f} s'
+                f'the last one {in_words(self._late_s)}'
             )
         if recent.lost:
             return WARN, f'{recent.lost} images were lost between the camera and this node'

@@ -5,7 +5,8 @@
 With glibc's defaults the node grows although it holds no more: each thread gets a heap of its own,
 large blocks move into these heaps once one was freed, and a model that is replaced leaves holes
 there. Eight times configured, worked and cleaned up with the default bundle, the node without a
-model went from 81 MB to 147 MB; with the functions here (and two heaps) it stayed at 81 to 83 MB.
+model went from 81 MB to 147 MB; with the functions here it stayed at 81 to 83 MB,
+still with two heaps.
 """
 
 from __future__ import annotations

@@ -34,6 +34,9 @@ QUIET_S = 1.0
 FAR_S = 60.0
 """Between stamp and clock: no camera and no network takes so long."""
 
+CLOCK_S = 3.0
+"""From the first image on, for which a clock is waited for before one is missed."""
+
 ALIVE_S = 1.0
 """Without an image for so long, the others do not wait for a camera."""
 
@@ -102,7 +105,7 @@ class Pipeline:
             frame_id = quoted(message.header.frame_id)
             self._log.info(f'first image on {stream.topic}: frame_id {frame_id}')
         if not stream.is_dated:
-            self._compare_clocks(stream, message.header)
+            self._compare_clocks(stream, message.header, now)
         if not stream.limit.admits(now, self._settings()['max_rate']):
             stream.health.limited()
             return
@@ -181,7 +184,8 @@ class Pipeline:
         stream.health.late(age)
         if self._may_tell(stream):
             self._log.warning(
-                f'{stream.topic}: image skipped: it is {age:.2f} s old, max_age is {max_age:g} s'
+                f'{stream.topic}: image skipped: it is {in_words(age)} old, '
+                f'max_age is {max_age:g} s'
             )
         return True
 
@@ -295,8 +299,17 @@ class Pipeline:
             stream.no_jump_until = now + QUIET_S
             self._log.info(f'{stream.topic}: stamps jumped back by {seconds:.3f} s')
 
-    def _compare_clocks(self, stream: CameraStream, header: Any) -> None:
-        """Say once that stamps are of another time than the clock, when both are known."""
+    def _compare_clocks(self, stream: CameraStream, header: Any, now: float) -> None:
+        """Say once that stamps are of another time than the clock, or that there is no clock."""
+        if not self._now_ns():
+            stream.clock_until = min(stream.clock_until, now + CLOCK_S)
+            if now >= stream.clock_until:
+                stream.is_dated = True
+                self._log.warning(
+                    f'{stream.topic}: use_sim_time is true and nobody publishes /clock, so ages '
+                    f'are not known and max_age has no effect; play the bag with --clock'
+                )
+            return
         age = self._age_ms(header) / 1e3
         stream.is_dated = not math.isnan(age)
         if abs(age) > FAR_S:  # NaN is not

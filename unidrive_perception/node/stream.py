@@ -23,9 +23,9 @@ class CameraStream:
 
     ``decode`` makes (H, W, 3) uint8 RGB of a message; ``info()`` gives the newest CameraInfo, or
     None. ``is_dated`` says that its stamps were compared with the clock. In s of the steady clock,
-    ``admitted`` is when the last image came that is not passed over; ``quiet_until`` and
-    ``no_jump_until`` are when the next sentences may come about a bad image and about stamps that
-    jump back.
+    ``clock_until`` is how long a clock is waited for, ``admitted`` when the last image came that
+    is not passed over; ``quiet_until`` and ``no_jump_until`` are when the next sentences may come
+    about a bad image and about stamps that jump back.
     """
 
     name: str
@@ -38,6 +38,7 @@ class CameraStream:
     tracker: Tracker = field(default_factory=Tracker)
     admitted: float = -math.inf
     is_dated: bool = False
+    clock_until: float = math.inf
     quiet_until: float = 0.0
     no_jump_until: float = 0.0
 
