@@ -142,15 +142,15 @@ def test_a_node_that_appears_late_is_looked_at(cameras):
         first = next(views)
         assert first.perception == {} and first.looked_s >= graph_trial_node.PATIENCE_S
         assert set(first.cameras) == {'/old/image_raw', '/right/image_raw'}
-        late = Graph()
-        late.node.create_publisher(LabelTable, '/tester/labels', 1)
-        late.node.create_subscription(Image, '/nobody/image', print, 1)
+        late = rclpy.create_node('late')
+        late.create_publisher(LabelTable, '/late/labels', 1)
+        late.create_subscription(Image, '/nobody/image', print, 1)
         second = next(views)
-        late.close()
+        late.destroy_node()
     finally:
         watcher.close()
         rclpy.shutdown()
-    assert second.perception == {'/tester': ['/nobody/image']}
+    assert second.perception == {'/late': ['/nobody/image']}
     assert second.cameras['/nobody/image'] == [] and '/nobody/image' in second.unwatched
 
 
