@@ -42,8 +42,8 @@ from unidrive_perception.transport import dds_environment  # noqa: E402
 
 CAMERAS, JPEG = ('front', 'left'), ('left',)
 CRASHES = 16
-"""In the rehearsal. Of 34 minutes the worst had some 13 peers that were there, or not yet given up
-by DDS; it keeps 34 messages of 5 kB and more of each, as many as there ever were at once."""
+"""In the rehearsal: DDS keeps room for as many peers as there ever were at once, and some 13 are
+there later at the worst, those that it has not yet given up among them."""
 
 SETTLE_S = 60.0
 """Within which the node must be as it was at the start; a peer that was killed is given up by

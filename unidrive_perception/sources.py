@@ -86,8 +86,10 @@ class BagSource(FrameSource):
         try:
             wanted = topics or (None,)
             chosen = [_choose_topic(path, images, topic, self.bag.topics) for topic in wanted]
-        except SourceError:
+        except SourceError as error:
             self.bag.close()
+            if self.bag.damage:  # what is missing may be in the part that is lost
+                raise SourceError(f'{error} ({self.bag.damage})') from error
             raise
         self._topics = tuple(dict.fromkeys(chosen))
         self.topic = chosen[0]

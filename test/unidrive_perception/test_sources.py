@@ -124,6 +124,17 @@ def test_damaged_bag_ends_with_a_sentence(tmp_path):
         assert 'never finished' in source.damage
 
 
+def test_a_bag_that_was_cut_before_its_first_image_says_so(tmp_path):
+    path = write_image_bag(tmp_path / 'drive', pictures=[picture(0, 480, 800)])
+    file = path / 'drive.mcap'
+    file.write_bytes(file.read_bytes()[:1000])
+    said = (
+        rf'its topics are: none \({file} was never finished: only its complete messages are read'
+    )
+    with pytest.raises(SourceError, match=said):
+        open_source(file)
+
+
 def test_damaged_frame_is_an_error_of_that_frame(tmp_path):
     with BagWriter(tmp_path / 'drive') as writer:
         writer.write_raw(TOPIC, 'sensor_msgs/msg/Image', b'\0\1\0\0garbage', 1)
